@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stand-in for OpenNebula: its API, its directory and its way to call storage drivers."""
+
+from __future__ import annotations
+
+from lab.one.calls import Call
+from lab.one.errors import OneError
+from lab.one.model import Image, ImageState, LcmState, VirtualMachine, VmState
+from lab.one.runner import Oned
+
+__all__ = ["Call", "Image", "ImageState", "LcmState", "OneError", "Oned", "VirtualMachine", "VmState"]

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Disks and history records of VMs: taking and releasing images, choosing targets, entering a datastore."""
+
+from __future__ import annotations
+
+import time
+
+from lab.one import disks
+from lab.one.disks import DiskTemplate
+from lab.one.errors import OneError
+from lab.one.model import Datastore, HistoryAction, HistoryRecord, ImageState, Inventory, VirtualMachine
+
+
+def now() -> int:
+    return int(time.time())
+
+
+class Allocator:
+    """Changes VMs and images together."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+
+    def new_disk(
+        self, vm: VirtualMachine, template: DiskTemplate, system: Datastore | None
+    ) -> dict[str, str]:
+        """The vector of a new disk, its image taken; `system` is None before the VM is deployed.
+
+        Raises OneError for an image that is not READY, or persistent and in use.
+        """
+        if "IMAGE_ID" not in template:
+            disk = disks.volatile_disk(template)
+            if system is not None:
+                disk.update(disks.volatile_attributes(system))
+        else:
+            image = self._inventory.images[int(template["IMAGE_ID"])]
+            store = self._inventory.datastores[image.datastore_id]
+            with self._inventory.lock:
+                if image.state not in (ImageState.READY, ImageState.USED):
+                    state = image.state.name
+                    raise OneError(f"[one.vm.allocate] Cannot get image {image.id} in state {state}")
+                disk = disks.image_disk(template, image, store, system)
+                image.vms.append(vm.id)
+                image.state = ImageState.USED_PERS if image.persistent else ImageState.USED
+            disk["IMAGE_STATE"] = str(int(image.state))
+        if "TARGET" not in disk:
+            disk["TARGET"] = disks.target(disk, self._targets(vm))
+        return disk
+
+    def enter(self, vm: VirtualMachine, system: Datastore) -> None:
+        """Adapt all disks to the system datastore; raises OneError when an image's datastore can not."""
+        for disk in vm.disks:
+            if disks.is_volatile(disk):
+                disk.update(disks.volatile_attributes(system))
+            else:
+                disks.adapt_to_system(disk, self._inventory.datastores[int(disk["DATASTORE_ID"])], system)
+        if any("TM_MAD_SYSTEM" in disk for disk in vm.disks):
+            for disk in vm.disks:
+                disk["TM_MAD_SYSTEM"] = system.tm_mad
+
+    def release(self, vm: VirtualMachine, disk: dict[str, str]) -> None:
+        """Give the image of a disk back."""
+        if disks.is_volatile(disk):
+            return
+        with self._inventory.lock:
+            image = self._inventory.images[int(disk["IMAGE_ID"])]
+            image.vms.remove(vm.id)
+            if not image.vms:
+                image.state = ImageState.READY
+
+    def first_record(self, vm: VirtualMachine, host: str, system: Datastore) -> None:
+        """A record for a new stay on a host; KeyError for an unknown host."""
+        known = self._inventory.host_named(host)
+        vm.history.append(
+            HistoryRecord(
+                len(vm.history), known.name, known.id, system.id, system.tm_mad, stime=now(), pstime=now()
+            )
+        )
+
+    def next_record(self, vm: VirtualMachine, action: HistoryAction | None) -> None:
+        """Close the newest record and go on in a new one on the same host.
+
+        `action` goes into the closed record; with None the new one continues with what the old one says.
+        """
+        last = vm.record
+        last.etime = now()
+        record = HistoryRecord(
+            last.seq + 1, last.host, last.host_id, last.ds_id, last.tm_mad, stime=now(), rstime=now()
+        )
+        if action is None:
+            record.action, record.retime = last.action, last.retime
+        else:
+            last.action, last.retime = action, now()
+        vm.history.append(record)
+
+    @staticmethod
+    def _targets(vm: VirtualMachine) -> list[str]:
+        used = [disk["TARGET"] for disk in vm.disks]
+        return [*used, vm.context["TARGET"]] if vm.context else used

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Oned`: the part of OpenNebula's daemon that storage drivers meet, in one object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Union
+
+from lab.one.calls import Call, Executor
+from lab.one.disks import DiskTemplate
+from lab.one.errors import OneError
+from lab.one.hypervisor import HostAccess, Hypervisor
+from lab.one.images import ImageManager
+from lab.one.install import CHECKOUT, Installation, driver_environment, install
+from lab.one.machines import MachineManager
+from lab.one.model import Datastore, Image, Inventory, VirtualMachine
+from lab.one.transfer import TransferLines
+from lab.one.version import OneVersion
+from lab.one.xmlrpc import XmlRpc
+
+SESSION = "oneadmin:opennebula"
+
+Disk = Union[DiskTemplate, Image, int]
+"""A disk of a new VM: a DISK vector, an image or the id of an image."""
+
+
+class Oned:
+    """Keeps the objects of a cloud, answers XML-RPC and calls the drivers.
+
+    `root` becomes ONE_LOCATION, `drivers` holds the executables in ``datastore/`` and ``tm/``, `host_access`
+    runs scripts and guests. `first_in_path` and `environment` go to every driver on top of oned's own.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        host_access: HostAccess,
+        *,
+        hosts: Iterable[str],
+        version: str = "7.4.0",
+        drivers: Path = CHECKOUT,
+        front_end: str = "frontend",
+        first_in_path: Iterable[Path] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.version = OneVersion.parse(version)
+        self.front_end = front_end
+        self.tree: Installation = install(root, self.version, SESSION, drivers)
+        self.inventory = Inventory()
+        for name in hosts:
+            self.inventory.add_host(name)
+        self.xmlrpc = XmlRpc(self.inventory, self.version, SESSION)
+        self.xmlrpc.start()
+        env = driver_environment(self.tree, self.xmlrpc.url, list(first_in_path))
+        self.executor = Executor(self.version, {**env, **(environment or {})}, self.tree.var)
+        self.hypervisor = Hypervisor(host_access)
+        location = self.tree.datastore_location
+        self.lines = TransferLines(front_end, location)
+        self._images = ImageManager(self.inventory, self.executor, self.tree.remotes, self.version, location)
+        self._machines = MachineManager(
+            self.inventory,
+            self.executor,
+            self.tree.remotes,
+            self.version,
+            self.lines,
+            self.hypervisor,
+            self.tree.vms,
+        )
+        self.image_create = self._images.create
+        self.image_clone = self._images.clone
+        self.image_delete = self._images.delete
+        self.ds_monitor = self._images.monitor
+
+    # -- objects -------------------------------------------------------------------------------------
+
+    def add_datastore(self, id: int, name: str, **template: str) -> Datastore:
+        """Register a datastore with its template; what oned adds to a template is filled in."""
+        defaults = _SYSTEM_DEFAULTS if template["TYPE"] == "SYSTEM_DS" else _IMAGE_DEFAULTS
+        base_path = f"{self.tree.datastore_location}/{id}"
+        store = Datastore(id, name, {**defaults, **template}, base_path)
+        self.inventory.datastores[id] = store
+        (self.tree.datastores / str(id)).mkdir(exist_ok=True)
+        return store
+
+    def image(self, image_id: int) -> Image:
+        return self.inventory.images[image_id]
+
+    def vm(self, vm_id: int) -> VirtualMachine:
+        return self.inventory.vms[vm_id]
+
+    @property
+    def calls(self) -> list[Call]:
+        """All driver calls so far, in the order in which they ended."""
+        return self.executor.calls
+
+    # -- virtual machines ----------------------------------------------------------------------------
+
+    def vm_instantiate(
+        self,
+        disks: Iterable[Disk],
+        host: str = "alice",
+        *,
+        datastore: int = 101,
+        context: Mapping[str, str] | bool = True,
+        name: str | None = None,
+    ) -> VirtualMachine:
+        """Create a VM and deploy it. Look at its state and `error` for how far it came."""
+        wanted = {"NETWORK": "YES"} if context is True else dict(context or {})
+        vm = self._machines.create(
+            [_template(one) for one in disks], name, None if context is False else wanted
+        )
+        return self._machines.deploy(vm, host, datastore)
+
+    def vm_deploy(self, vm: VirtualMachine, host: str = "alice", datastore: int = 101) -> VirtualMachine:
+        return self._machines.deploy(vm, host, datastore)
+
+    def vm_attach(self, vm: VirtualMachine, disk: Disk) -> VirtualMachine:
+        return self._machines.attach(vm, _template(disk))
+
+    def vm_detach(self, vm: VirtualMachine, disk_id: int) -> VirtualMachine:
+        return self._machines.detach(vm, disk_id)
+
+    def vm_poweroff(self, vm: VirtualMachine, hard: bool = False) -> VirtualMachine:
+        return self._machines.poweroff(vm, hard)
+
+    def vm_resume(self, vm: VirtualMachine) -> VirtualMachine:
+        return self._machines.resume(vm)
+
+    def vm_terminate(self, vm: VirtualMachine, hard: bool = False) -> VirtualMachine:
+        return self._machines.terminate(vm, hard)
+
+    def vm_recover(self, vm: VirtualMachine, operation: str) -> VirtualMachine:
+        """`onevm recover`: operation ``retry``, ``delete`` or ``recreate``."""
+        operations = {
+            "retry": self._machines.recover_retry,
+            "delete": self._machines.recover_delete,
+            "recreate": self._machines.recover_recreate,
+        }
+        if operation not in operations:
+            raise OneError(f"unknown recover operation {operation!r}")
+        return operations[operation](vm)
+
+    def disk_path(self, vm: VirtualMachine, disk_id: int) -> str:
+        """Where the disk's link is on the VM's host, as oned prints it."""
+        return self.lines.disk_path(vm, vm.disk(disk_id))
+
+    def close(self) -> None:
+        """Power all guests off and stop answering."""
+        self.hypervisor.close()
+        self.xmlrpc.stop()
+
+
+_IMAGE_DEFAULTS = {
+    "ALLOW_ORPHANS": "YES",
+    "CLONE_TARGET": "SELF",
+    "DISK_TYPE": "BLOCK",
+    "DS_MAD": "linstor",
+    "LN_TARGET": "NONE",
+    "PERSISTENT_SNAPSHOTS": "YES",
+    "RESTRICTED_DIRS": "/",
+    "SAFE_DIRS": "/var/tmp",
+    "TM_MAD": "linstor",
+    "CLONE_TARGET_SSH": "SELF",
+    "DISK_TYPE_SSH": "BLOCK",
+    "LN_TARGET_SSH": "NONE",
+    "TM_MAD_SYSTEM": "ssh",
+}
+
+_SYSTEM_DEFAULTS = {
+    "ALLOW_ORPHANS": "YES",
+    "DISK_TYPE": "BLOCK",
+    "DS_LIVE_MIGRATE": "NO",
+    "DS_MIGRATE": "YES",
+    "DS_MIGRATE_SNAP": "NO",
+    "PERSISTENT_SNAPSHOTS": "YES",
+    "RESTRICTED_DIRS": "/",
+    "SAFE_DIRS": "/var/tmp",
+    "SHARED": "YES",
+    "TM_MAD": "linstor",
+}
+
+
+def _template(disk: Disk) -> DiskTemplate:
+    if isinstance(disk, Image):
+        return {"IMAGE_ID": disk.id}
+    return {"IMAGE_ID": disk} if isinstance(disk, int) else disk

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running transfer lines: a script that its first failure ends (one_tm), or single steps (one_vmm_exec)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.one import messages
+from lab.one.calls import Call, Executor
+from lab.one.model import VirtualMachine
+from lab.one.version import OneVersion
+
+# one_vmm_exec exports its rc file to the transfer scripts that it runs itself.
+VMM_ENVIRONMENT = {
+    "LIVE_DISK_SNAPSHOTS": "kvm-linstor kvm-qcow2 kvm-shared kvm-ceph kvm-ssh",
+    "VNMAD_LOCAL_ACTIONS": "elastic-post elastic-clean",
+}
+FAILED_SCRIPT = "Error executing image transfer script"
+
+
+class ScriptRunner:
+    """Runs transfer lines and writes their failures into the VM."""
+
+    def __init__(self, executor: Executor, remotes: Path, version: OneVersion, vms_location: Path) -> None:
+        self._executor = executor
+        self._remotes = remotes
+        self._version = version
+        self._vms_location = vms_location
+
+    def directory(self, vm: VirtualMachine) -> Path:
+        """Where oned keeps its own files of the VM."""
+        path = self._vms_location / str(vm.id)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def script(self, vm: VirtualMachine, name: str, lines: Sequence[str], report: bool = True) -> bool:
+        """Write and run a transfer script; the first failure ends it. False after a failure or a cancel."""
+        vm.transfers += 1
+        turn = vm.transfers
+        script = self.directory(vm) / f"transfer.{vm.record.seq}.{name}"
+        script.write_text("".join(f"{line}\n" for line in lines))
+        for line in script.read_text().splitlines():
+            call = self._line(line, {})
+            if vm.transfers != turn:
+                return False
+            if not call.ok:
+                text = messages.with_reason(FAILED_SCRIPT, call.user_error)
+                if report and text != FAILED_SCRIPT:
+                    self.error(vm, text)
+                return False
+        return True
+
+    def step(self, line: str) -> Call:
+        """Run one line as a step of the hypervisor driver."""
+        return self._line(line, VMM_ENVIRONMENT)
+
+    def error(self, vm: VirtualMachine, message: str) -> None:
+        """Set the ERROR attribute that the user sees."""
+        vm.user_template["ERROR"] = messages.vm_error_attribute(self._version, message)
+
+    def _line(self, line: str, extra: dict[str, str]) -> Call:
+        words = line.split()
+        action, driver, arguments = words[0].lower(), words[1], words[2:]
+        path = self._remotes / "tm" / driver / action
+        if not path.exists() and "." in action:
+            path = path.with_name(action.rpartition(".")[0])
+        return self._executor.run(path, arguments, extra=extra)
