@@ -84,18 +84,18 @@ class HostDevices:
             volume = self._volumes[key]
             if not self._layout.dev(node).is_dir():
                 raise ValueError(f"there is no host {node}")
+            places = [self._outside(node, path) for path in paths]
             if volume.paths.get(node) == paths:
                 return
             self._disappear(key, node)
             if self._block and volume.loop is None:
                 volume.loop = Loop(self._contents.existing(key))
             volume.paths[node] = list(paths)
+            for place in places:
+                place.parent.mkdir(parents=True, exist_ok=True)
             self._place_node(key, node)
-            device = self._outside(node, paths[0])
-            for path in paths[1:]:
-                link = self._outside(node, path)
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(os.path.relpath(device, link.parent))
+            for link in places[1:]:
+                link.symlink_to(os.path.relpath(places[0], link.parent))
 
     def hide(self, key: str, node: str) -> None:
         with self._lock:
@@ -179,15 +179,15 @@ class HostDevices:
         """Put the device node there, one that can be opened or one that can not; replace it in one step."""
         volume = self._volumes[key]
         place = self._outside(node, volume.paths[node][0])
-        place.parent.mkdir(parents=True, exist_ok=True)
         fresh = place.with_name(f".{place.name}")
         fresh.unlink(missing_ok=True)
         if not _permitted(node, volume.primaries.keys(), volume.together):
             _make_unusable(fresh, block=volume.loop is not None)
         elif volume.loop:
-            os.mknod(fresh, stat.S_IFBLK | 0o660, volume.loop.number)
+            os.mknod(fresh, stat.S_IFBLK, volume.loop.number)
         else:
             os.link(self._contents.existing(key), fresh)
+        fresh.chmod(0o660)
         os.replace(fresh, place)
         # Replacing a hard link to the same file does nothing and leaves both names.
         fresh.unlink(missing_ok=True)
@@ -216,6 +216,6 @@ def _permitted(node: str, writers: Iterable[str], together: set[str] | None) -> 
 def _make_unusable(path: Path, *, block: bool) -> None:
     """Make a node that answers ENXIO to whoever opens it, root included."""
     if block:
-        os.mknod(path, stat.S_IFBLK | 0o660, os.makedev(UNDRIVEN_MAJOR, 0))
+        os.mknod(path, stat.S_IFBLK, os.makedev(UNDRIVEN_MAJOR, 0))
     else:
-        os.mknod(path, stat.S_IFSOCK | 0o660)
+        os.mknod(path, stat.S_IFSOCK)

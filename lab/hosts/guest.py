@@ -80,6 +80,8 @@ class Guest:
 
     def _ask(self, request: str, body: bytes = b"") -> bytes:
         assert self._process.stdin is not None
+        if self._process.stdin.closed:
+            raise BrokenPipeError(f"{self.path} on {self.host} is closed")
         self._process.stdin.write(request.encode() + b"\n" + body)
         self._process.stdin.flush()
         return self._answer()

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.hosts import loops, processes, tools
+from lab.hosts import loops, processes, rewrite, tools
 from lab.hosts.devices import HostDevices
 from lab.hosts.faults import FaultPlan
 from lab.hosts.guest import Guest
-from lab.hosts.layout import Layout
+from lab.hosts.layout import PROGRAMS, Layout
 from lab.hosts.namespaces import Namespaces, NamespaceUnavailable
 from lab.hosts.session import SYSTEM_PATH, Session, environment
 
@@ -42,7 +42,9 @@ class Hosts:
         self._namespaces = self._start_namespaces()
         self.isolation = "namespace" if self._namespaces else "rewrite"
         self.mode = self._choose_mode()
-        tools.install(self.layout)
+        tools.install(self.layout, block=self.mode == "block")
+        if self.isolation == "rewrite":
+            rewrite.install(self.layout)
         self.devices = HostDevices(self.layout, block=self.mode == "block")
         self._sessions = {name: self._make_session(name) for name in (*self.names, front_end)}
         for name, session in self._sessions.items():
@@ -90,7 +92,8 @@ class Hosts:
 
     def readlink(self, name: str, absolute: str | os.PathLike[str]) -> str:
         """The text of a symbolic link on the host, as the host reads it."""
-        return os.readlink(self.path(name, absolute))
+        text = os.readlink(self.path(name, absolute))
+        return text if self._namespaces or name == self.front_end else rewrite.inside(self.layout, name, text)
 
     def run(self, name: str, script: str, *, stdin: bytes = b"", check: bool = False) -> subprocess.CompletedProcess[str]:
         """Run a bash script on the host, whatever its power and link; not recorded."""
@@ -104,7 +107,8 @@ class Hosts:
 
     def open_disk(self, name: str, path: str, *, write: bool = True) -> Guest:
         """Hold a disk open as a virtual machine on the host does. Raises OSError or DeviceBusy when that is refused."""
-        guest = Guest(self._session(name), self.devices, path, write=write)
+        opened = path if self._namespaces else rewrite.outside(self.layout, name, path)
+        guest = Guest(self._session(name), self.devices, opened, write=write)
         self._guests = [known for known in self._guests if known.alive] + [guest]
         return guest
 
@@ -140,9 +144,14 @@ class Hosts:
         home = self.layout.home(name)
         if name == self.front_end:
             return Session([], environment(name, self.layout.root, home, f"{self.bin_dir}:{SYSTEM_PATH}"))
-        assert self._namespaces is not None
-        path = f"{self.layout.host_bin}:{SYSTEM_PATH}"
-        return Session(self._namespaces.enter(name), environment(name, self.layout.root, home, path))
+        path = rewrite.real_path(self.layout)
+        variables = environment(name, self.layout.root, home, path)
+        if self.mode == "file":
+            variables.update(BASH_ENV=str(PROGRAMS / "host_env.bash"), LAB_REAL_PATH=path)
+        if self._namespaces:
+            return Session(self._namespaces.enter(name), variables)
+        variables.update(rewrite.environment(self.layout, name))
+        return Session([], variables)
 
     def _remove_leftovers(self) -> None:
         """What a lab that was killed left behind."""
@@ -154,6 +163,8 @@ class Hosts:
     def _make_directories(self) -> None:
         self.layout.datastores.mkdir(parents=True, exist_ok=True)
         self.layout.home(self.front_end).mkdir(parents=True)
+        for directory in (self.layout.bin, self.layout.host_bin):
+            directory.mkdir(exist_ok=True)
         for name in self.names:
             for directory in (self.layout.dev(name), self.layout.host_datastores(name), self.layout.home(name)):
                 directory.mkdir(parents=True)

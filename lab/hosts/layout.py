@@ -32,6 +32,11 @@ class Layout:
         return self.root / "host-bin"
 
     @property
+    def shims(self) -> Path:
+        """Commands that translate paths, where hosts have no mount namespace."""
+        return self.root / "shims"
+
+    @property
     def calls(self) -> Path:
         return self.root / "ssh.jsonl"
 

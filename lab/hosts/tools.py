@@ -20,10 +20,16 @@ sys.exit(main({root!r}))
 """
 
 
-def install(layout: Layout) -> None:
-    layout.bin.mkdir(parents=True, exist_ok=True)
-    layout.host_bin.mkdir(parents=True, exist_ok=True)
+# Commands that refuse a device which is a plain file, or harm it.
+FILE_DEVICE_COMMANDS = ("dd", "blockdev", "blkdiscard")
+
+
+def install(layout: Layout, *, block: bool) -> None:
+    """``block``: whether the hosts' devices are block devices."""
     _write(layout.bin / "ssh", SSH.format(python=sys.executable, programs=str(PROGRAMS), root=str(layout.root)))
+    if not block:
+        for command in FILE_DEVICE_COMMANDS:
+            _write(layout.host_bin / command, (PROGRAMS / f"{command}.bash").read_text())
 
 
 def _write(path: Path, text: str) -> None:
