@@ -27,10 +27,12 @@ class Hosts:
     datastores:
         absolute path at which every host sees its own datastores; on the front-end it is what it is.
     ``mode`` and ``isolation`` are the strictest that the system permits, unless the environment variables LAB_DEVICES
-    (``block``, ``file``) and LAB_ISOLATION (``namespace``, ``rewrite``) name one. Raises OSError when that is not possible.
+    (``block``, ``file``) and LAB_ISOLATION (``namespace``, ``rewrite``) name one. Raises OSError when that is not possible, ValueError for another word.
     """
 
-    def __init__(self, root: Path, names: Sequence[str], datastores: str, front_end: str = "frontend") -> None:
+    def __init__(
+        self, root: Path, names: Sequence[str], datastores: str, front_end: str = "frontend"
+    ) -> None:
         self.layout = Layout(Path(root).resolve(), Path(datastores))
         self.names = tuple(names)
         self.front_end = front_end
@@ -51,8 +53,8 @@ class Hosts:
             session.write(self.layout.session(name))
 
     def environment(self) -> dict[str, str]:
-        """What a program needs to reach the hosts: the lab's ssh first in its PATH."""
-        return {"LAB_ROOT": str(self.layout.root), "PATH": f"{self.bin_dir}:{os.environ.get('PATH', SYSTEM_PATH)}"}
+        """What programs of the lab need besides ``bin_dir`` at the head of their PATH."""
+        return {"LAB_ROOT": str(self.layout.root)}
 
     def set_power(self, name: str, on: bool) -> None:
         """Off: every process on the host is dead and ssh gets no answer. Devices and files stay as they are."""
@@ -95,14 +97,18 @@ class Hosts:
         text = os.readlink(self.path(name, absolute))
         return text if self._namespaces or name == self.front_end else rewrite.inside(self.layout, name, text)
 
-    def run(self, name: str, script: str, *, stdin: bytes = b"", check: bool = False) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, name: str, script: str, *, stdin: bytes = b"", check: bool = False
+    ) -> subprocess.CompletedProcess[str]:
         """Run a bash script on the host, whatever its power and link; not recorded."""
         command = [*self._session(name).enter, "bash", "-c", f"cd; {script}"]
         done = subprocess.run(
             command, env=dict(self._session(name).environment), input=stdin, capture_output=True, check=check
         )
         return subprocess.CompletedProcess(
-            command, done.returncode, *(text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
+            command,
+            done.returncode,
+            *(text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr)),
         )
 
     def open_disk(self, name: str, path: str, *, write: bool = True) -> Guest:
@@ -166,11 +172,15 @@ class Hosts:
         for directory in (self.layout.bin, self.layout.host_bin):
             directory.mkdir(exist_ok=True)
         for name in self.names:
-            for directory in (self.layout.dev(name), self.layout.host_datastores(name), self.layout.home(name)):
+            for directory in (
+                self.layout.dev(name),
+                self.layout.host_datastores(name),
+                self.layout.home(name),
+            ):
                 directory.mkdir(parents=True)
 
     def _start_namespaces(self) -> Namespaces | None:
-        wanted = os.environ.get("LAB_ISOLATION")
+        wanted = _wanted("LAB_ISOLATION", "namespace", "rewrite")
         if wanted == "rewrite":
             return None
         try:
@@ -181,11 +191,22 @@ class Hosts:
             return None
 
     def _choose_mode(self) -> str:
-        wanted = os.environ.get("LAB_DEVICES")
+        wanted = _wanted("LAB_DEVICES", "block", "file")
         if wanted == "file":
             return "file"
         if self._namespaces and self._namespaces.privileged and loops.available():
             return "block"
         if wanted == "block":
-            raise OSError("block devices are asked for, but loop devices or root's mount namespaces are not available")
+            if self._namespaces:
+                self._namespaces.close()
+            raise OSError(
+                "block devices are asked for, but loop devices or root's mount namespaces are not available"
+            )
         return "file"
+
+
+def _wanted(variable: str, *choices: str) -> str | None:
+    word = os.environ.get(variable)
+    if word and word not in choices:
+        raise ValueError(f"{variable}={word}: it can be {' or '.join(choices)}")
+    return word

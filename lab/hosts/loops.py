@@ -24,7 +24,10 @@ class Loop:
 
     def __init__(self, backing: Path) -> None:
         made = subprocess.run(
-            ["losetup", "--find", "--show", str(backing)], stdin=subprocess.DEVNULL, capture_output=True, text=True
+            ["losetup", "--find", "--show", str(backing)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
         )
         if made.returncode:
             raise OSError(f"losetup: {made.stderr.strip()}")
@@ -74,4 +77,6 @@ def attached(directory: Path) -> list[str]:
 def detach_all(directory: Path) -> None:
     """Detach what an earlier lab left over files in the directory."""
     for device in attached(directory):
-        subprocess.run(["losetup", "--detach", device], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        subprocess.run(
+            ["losetup", "--detach", device], stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )

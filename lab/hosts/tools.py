@@ -26,7 +26,9 @@ FILE_DEVICE_COMMANDS = ("dd", "blockdev", "blkdiscard")
 
 def install(layout: Layout, *, block: bool) -> None:
     """``block``: whether the hosts' devices are block devices."""
-    _write(layout.bin / "ssh", SSH.format(python=sys.executable, programs=str(PROGRAMS), root=str(layout.root)))
+    _write(
+        layout.bin / "ssh", SSH.format(python=sys.executable, programs=str(PROGRAMS), root=str(layout.root))
+    )
     if not block:
         for command in FILE_DEVICE_COMMANDS:
             _write(layout.host_bin / command, (PROGRAMS / f"{command}.bash").read_text())

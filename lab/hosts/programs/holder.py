@@ -42,7 +42,11 @@ def new_namespace() -> str:
         if libc.unshare(CLONE_NEWNS | CLONE_NEWUSER):
             number = ctypes.get_errno()
             raise OSError(number, f"unshare: {os.strerror(number)}")
-        for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{user} {user} 1"),
+            ("gid_map", f"{group} {group} 1"),
+        ):
             with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
                 file.write(text)
         options = "-U --preserve-credentials -m"

@@ -66,7 +66,9 @@ class Channel:
             self._command[0],
             self._command,
             self._environment,
-            file_actions=[(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate((host_in, host_out, host_err))],
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate((host_in, host_out, host_err))
+            ],
             setsid=True,
             # Python ignores it, and a program that inherits this would not notice a pipe that nobody reads.
             setsigdef=[SIGPIPE],

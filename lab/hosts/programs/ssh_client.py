@@ -43,7 +43,9 @@ def main(root: str) -> int:
         if fault.before:
             _log(root, call.host, words, None, None, started, fault)
             fault.strike(call.host)
-        channel = Channel(*_session(root, call), no_input=call.no_input, cut_at=fault.at_byte, mute=fault.mute)
+        channel = Channel(
+            *_session(root, call), no_input=call.no_input, cut_at=fault.at_byte, mute=fault.mute
+        )
         status = channel.run()
         if channel.cut or fault.after:
             _log(root, call.host, words, channel, None, started, fault)
@@ -125,7 +127,13 @@ def _lost(root: str, host: str, patience: float | None) -> None:
 
 
 def _log(
-    root: str, host: str, words: list[str], channel: Channel | None, code: int | None, started: float, fault: object
+    root: str,
+    host: str,
+    words: list[str],
+    channel: Channel | None,
+    code: int | None,
+    started: float,
+    fault: object,
 ) -> None:
     """Append the call to the record: one JSON object a line, by one write, so that calls at the same time stay apart."""
     fields = {

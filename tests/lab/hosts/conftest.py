@@ -28,11 +28,22 @@ class Ssh:
     """Calls the lab's ssh as a driver does."""
 
     def __init__(self, hosts: Hosts) -> None:
-        self.environment = {**os.environ, **hosts.environment()}
+        self.environment = {
+            **os.environ,
+            **hosts.environment(),
+            "PATH": f"{hosts.bin_dir}:{os.environ['PATH']}",
+        }
 
-    def __call__(self, *words: str, stdin: bytes = b"", timeout: float = 20) -> subprocess.CompletedProcess[bytes]:
+    def __call__(
+        self, *words: str, stdin: bytes = b"", timeout: float = 20
+    ) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            ["ssh", *words], env=self.environment, input=stdin, capture_output=True, timeout=timeout, check=False
+            ["ssh", *words],
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
         )
 
     def script(self, host: str, text: str) -> subprocess.CompletedProcess[bytes]:

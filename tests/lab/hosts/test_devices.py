@@ -26,7 +26,10 @@ def make_volume(hosts: Hosts, *nodes: str, key: str = "IMG/0", size_kib: int = 4
 
 def test_exposed_device_reads_as_zeros_and_has_its_size(hosts):
     make_volume(hosts, "alice")
-    done = hosts.run("alice", f"blockdev --getsize64 {BY_RES}; sha256sum < /dev/null; cmp -n 4194304 {BY_RES} /dev/zero && echo zeros")
+    done = hosts.run(
+        "alice",
+        f"blockdev --getsize64 {BY_RES}; sha256sum < /dev/null; cmp -n 4194304 {BY_RES} /dev/zero && echo zeros",
+    )
     assert done.stdout.split()[0] == str(4 << 20)
     assert done.stdout.endswith("zeros\n")
 
@@ -46,7 +49,10 @@ def test_device_is_seen_on_its_hosts_only(hosts):
     make_volume(hosts, "alice", "bob")
     assert [hosts.run(name, f"test -e {BY_RES}").returncode for name in hosts.names] == [0, 0, 1]
     hosts.devices.hide("IMG/0", "alice")
-    assert [hosts.run(name, f"test -e {BY_RES}; echo $?; ls -A /dev/drbd").stdout.split() for name in hosts.names[:2]] == [
+    assert [
+        hosts.run(name, f"test -e {BY_RES}; echo $?; ls -A /dev/drbd").stdout.split()
+        for name in hosts.names[:2]
+    ] == [
         ["1"],
         ["0", "by-res"],
     ]
@@ -55,7 +61,12 @@ def test_device_is_seen_on_its_hosts_only(hosts):
 def test_expose_again_with_other_paths_replaces_the_old_ones(hosts):
     key = make_volume(hosts, "alice")
     hosts.devices.expose(key, "alice", ["/dev/drbd1007"])
-    assert hosts.run("alice", f"test -e {NODE} || test -e {BY_RES} || test -e /dev/drbd1007 && echo moved").stdout == "moved\n"
+    assert (
+        hosts.run(
+            "alice", f"test -e {NODE} || test -e {BY_RES} || test -e /dev/drbd1007 && echo moved"
+        ).stdout
+        == "moved\n"
+    )
 
 
 def test_storage_only_volume_appears_below_its_volume_group(hosts):
@@ -80,7 +91,9 @@ def test_dd_does_not_cut_and_does_not_grow_a_device(hosts):
     hosts.run("alice", f"printf tail | dd of={NODE} bs=1 seek=1048572 conv=notrunc status=none", check=True)
     hosts.run("alice", f"printf head | dd of={NODE} status=none", check=True)
     assert hosts.run("alice", f"head -c 4 {NODE}; tail -c 4 {NODE}").stdout == "headtail"
-    beyond = hosts.run("alice", f"head -c 1048577 /dev/zero | dd of={NODE} bs=64k iflag=fullblock status=none")
+    beyond = hosts.run(
+        "alice", f"head -c 1048577 /dev/zero | dd of={NODE} bs=64k iflag=fullblock status=none"
+    )
     assert (beyond.returncode, "No space left on device" in beyond.stderr) == (1, True)
     assert hosts.run("alice", f"blockdev --getsize64 {NODE}").stdout == "1048576\n"
 
@@ -118,7 +131,9 @@ def test_discarded_blocks_are_released_and_read_as_zeros(hosts):
     assert hosts.devices.allocated_kib(key) >= 8 * MIB
     hosts.run("alice", f"blkdiscard -f -o 1048576 -l 6291456 {NODE}", check=True)
     assert 2 * MIB <= hosts.devices.allocated_kib(key) < 3 * MIB
-    assert hosts.run("alice", f"cmp -n 6291456 -i 1048576:0 {NODE} /dev/zero && echo zeros").stdout == "zeros\n"
+    assert (
+        hosts.run("alice", f"cmp -n 6291456 -i 1048576:0 {NODE} /dev/zero && echo zeros").stdout == "zeros\n"
+    )
 
 
 def test_resize_is_seen_by_a_guest_and_keeps_the_bytes(hosts):
@@ -158,7 +173,9 @@ def test_a_command_that_writes_is_an_opener_until_it_ends(hosts):
         echo open; read -r; exec 3>&-; echo closed; read -r
     """
     if hosts.isolation == "rewrite":
-        script = script.replace(f'"$(readlink -f {NODE})"', str(hosts.path("alice", NODE))).replace(f"3< {NODE}", "")
+        script = script.replace(f'"$(readlink -f {NODE})"', str(hosts.path("alice", NODE))).replace(
+            f"3< {NODE}", ""
+        )
     session = hosts._session("alice")
     with session.popen(["bash", "-c", script], stdin=-1, stdout=-1) as shell:
         assert shell.stdout.readline() == b"open\n"
@@ -199,7 +216,9 @@ class TestOnePrimary:
     def test_host_that_runs_a_writing_command_keeps_others_from_starting_a_guest(self, hosts):
         make_volume(hosts, "alice", "bob")
         session = hosts._session("alice")
-        command = f"exec 3<> {hosts.path('alice', NODE) if hosts.isolation == 'rewrite' else NODE}; echo; read -r"
+        command = (
+            f"exec 3<> {hosts.path('alice', NODE) if hosts.isolation == 'rewrite' else NODE}; echo; read -r"
+        )
         with session.popen(["bash", "-c", command], stdin=-1, stdout=-1) as shell:
             shell.stdout.readline()
             with pytest.raises(DeviceBusy) as busy:
@@ -249,7 +268,10 @@ class TestOnePrimary:
 def test_guest_meets_the_end_of_the_disk(hosts):
     make_volume(hosts, "alice", size_kib=MIB)
     with hosts.open_disk("alice", NODE) as guest:
-        for attempt, number in ((lambda: guest.write((1 << 20) - 2, b"1234"), errno.ENOSPC), (lambda: guest.read(1 << 20, 1), errno.EIO)):
+        for attempt, number in (
+            (lambda: guest.write((1 << 20) - 2, b"1234"), errno.ENOSPC),
+            (lambda: guest.read(1 << 20, 1), errno.EIO),
+        ):
             with pytest.raises(OSError) as end:
                 attempt()
             assert end.value.errno == number
@@ -266,7 +288,10 @@ def test_guest_opens_a_disk_through_the_datastore_link(hosts, ssh):
     assert hosts.readlink("alice", f"{directory}/disk.0") == BY_RES
     with hosts.open_disk("alice", f"{doubled}/disk.0") as guest:
         guest.write(0, b"by link")
-    assert hosts.run("bob", f"head -c 7 {NODE}; test -e {directory}/disk.0 || echo ' no link'").stdout == "by link no link\n"
+    assert (
+        hosts.run("bob", f"head -c 7 {NODE}; test -e {directory}/disk.0 || echo ' no link'").stdout
+        == "by link no link\n"
+    )
     with pytest.raises(FileNotFoundError):
         hosts.open_disk("bob", f"{directory}/disk.0")
 
