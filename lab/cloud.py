@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,8 +21,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lab.controller import ControllerServer, standard_cluster
-from lab.hosts import Hosts
+from lab.hosts import Guest, Hosts
 from lab.one import Call, Oned
+from lab.one.captures import CapturedCall, Replayer
 from lab.one.install import CHECKOUT
 
 HOSTS = ("alice", "bob", "charlie", "dave")
@@ -66,13 +68,13 @@ class Cloud:
             self.controller.start()
             self.one = Oned(
                 location,
-                self.hosts,
+                _Reachable(self.hosts),
                 hosts=HOSTS,
                 version=self._one_version,
                 drivers=self._drivers,
                 front_end=FRONT_END,
                 first_in_path=[self.hosts.bin_dir],
-                environment=self.hosts.environment(),
+                environment={k: v for k, v in self.hosts.environment().items() if k != "PATH"},
             )
             self._add_datastores()
         except BaseException:
@@ -114,6 +116,23 @@ class Cloud:
         path = self.one.tree.remotes / kind / "linstor" / action
         return self.one.executor.run(path, [str(one) for one in args], stdin, extra)
 
+    def replay(self, call: CapturedCall) -> Call:
+        """Run a captured call: host0 to host2 are alice, bob and charlie, /srv/images is `images_dir`.
+
+        Both LINSTOR datastores of the capture get the lab's controller and the resource group "one".
+        """
+        replayer = Replayer(
+            self.one,
+            dict(zip(("host0", "host1", "host2"), HOSTS)),
+            {"/srv/images": str(self.images_dir)},
+            {
+                "LINSTOR_CONTROLLERS": self.controllers,
+                "LINSTOR_RESOURCE_GROUP": "one",
+                "BRIDGE_LIST": " ".join(HOSTS[:2]),
+            },
+        )
+        return replayer.replay(call)
+
     def _add_datastores(self) -> None:
         def linstor(group: str) -> dict[str, str]:
             return {"LINSTOR_CONTROLLERS": self.controllers, "LINSTOR_RESOURCE_GROUP": group}
@@ -125,6 +144,27 @@ class Cloud:
         add(102, "linstor system three", TYPE="SYSTEM_DS", **linstor("one-three"))
         add(103, "ssh system", TYPE="SYSTEM_DS", TM_MAD="ssh", SHARED="NO", DISK_TYPE="FILE")
         add(104, "linstor images three", TYPE="IMAGE_DS", **linstor("one-three"), **safe)
+
+
+class _Reachable:
+    """Hosts as the hypervisor driver meets them: those whose link is not up can not be reached."""
+
+    def __init__(self, hosts: Hosts) -> None:
+        self._hosts = hosts
+
+    def run(self, name: str, script: str) -> subprocess.CompletedProcess[str]:
+        if not self._is_up(name):
+            return subprocess.CompletedProcess([], 255, "", f"{name} does not answer")
+        return self._hosts.run(name, script)
+
+    def open_disk(self, name: str, path: str, *, write: bool) -> Guest:
+        if not self._is_up(name):
+            raise ConnectionError(f"{name} does not answer")
+        return self._hosts.open_disk(name, path, write=write)
+
+    def _is_up(self, name: str) -> bool:
+        link = self._hosts.layout.link(name)
+        return not link.exists() or link.read_text() == "up"
 
 
 def export_lines(env: Mapping[str, str]) -> list[str]:

@@ -107,6 +107,7 @@ def virtual_machine(vm: VirtualMachine, version: OneVersion) -> str:
         "CPU": "0.1",
         "MEMORY": "64",
         "OS": {"ARCH": "x86_64", "MACHINE": "q35", "UUID": f"00000000-0000-4000-8000-{vm.id:012x}"},
+        "SUBMIT_ON_HOLD": "YES",
         "VMID": vm.id,
         "DISK": [{k: v for k, v in disk.items() if version.has(k)} for disk in vm.disks],
     }

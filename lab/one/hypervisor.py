@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Protocol
 
+from lab.devices_protocol import DeviceBusy
 from lab.one.disks import is_read_only
 
 
@@ -24,9 +25,13 @@ class Guest(Protocol):
 class HostAccess(Protocol):
     """The part of the hosts that a hypervisor driver uses."""
 
-    def run(self, name: str, script: str) -> subprocess.CompletedProcess[bytes]: ...
+    def run(self, name: str, script: str) -> subprocess.CompletedProcess[str]:
+        """Run a bash script; status 255 when the host can not be reached."""
+        ...
 
-    def open_disk(self, name: str, path: str) -> Guest: ...
+    def open_disk(self, name: str, path: str, *, write: bool) -> Guest:
+        """Raises OSError or DeviceBusy when the disk can not be opened there."""
+        ...
 
 
 class HypervisorError(Exception):
@@ -34,7 +39,7 @@ class HypervisorError(Exception):
 
 
 class Hypervisor:
-    """Runs VMs as guests: a deployed VM holds its writable disks open, a CDROM is looked at and let go."""
+    """Runs VMs as guests: a deployed VM holds its disks open, CDROMs for reading only."""
 
     def __init__(self, hosts: HostAccess) -> None:
         self._hosts = hosts
@@ -65,12 +70,9 @@ class Hypervisor:
 
     def attach(self, vm_id: int, host: str, path: str, disk: Mapping[str, str]) -> None:
         """Open one more disk; raises HypervisorError."""
-        if is_read_only(disk):
-            self._look_at(host, path)
-            return
         try:
-            guest = self._hosts.open_disk(host, path)
-        except Exception as exc:
+            guest = self._hosts.open_disk(host, path, write=not is_read_only(disk))
+        except (OSError, DeviceBusy) as exc:
             raise HypervisorError(f"Could not open '{path}': {exc}") from exc
         self._guests.setdefault(vm_id, {})[int(disk["DISK_ID"])] = guest
 
@@ -94,9 +96,3 @@ class Hypervisor:
     def close(self) -> None:
         for vm_id in list(self._guests):
             self.cancel(vm_id)
-
-    def _look_at(self, host: str, path: str) -> None:
-        # Many guests share a CDROM volume, each of them only reads it.
-        done = self._hosts.run(host, f"head -c 1 '{path}' > /dev/null")
-        if done.returncode != 0:
-            raise HypervisorError(f"Could not open '{path}': No such file or directory")

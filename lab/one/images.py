@@ -239,7 +239,8 @@ class ImageManager:
 
     @staticmethod
     def _set_state(image: Image, state: ImageState) -> None:
-        image.prev_state, image.state = image.state, state
+        # oned updates PREV_STATE whenever it stores an image, so nobody sees them differ later on.
+        image.state = image.prev_state = state
 
 
 def _info(call: Call) -> str:

@@ -247,6 +247,7 @@ class MachineManager:
     def _cleanup(self, vm: VirtualMachine, running: bool) -> None:
         vm.transfers += 1
         if not running:
+            vm.record.petime = vm.record.petime or now()
             self._scripts.script(vm, "delete", self._lines.cleanup(vm), report=False)
             return
         self._hypervisor.cancel(vm.id)

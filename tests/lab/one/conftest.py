@@ -43,8 +43,8 @@ ACTIONS = {
 class FileGuest:
     """Holds a file open as a guest would a device."""
 
-    def __init__(self, path: str) -> None:
-        self._stream = open(path, "r+b", buffering=0)  # noqa: SIM115
+    def __init__(self, path: str, mode: str) -> None:
+        self._stream = open(path, mode, buffering=0)  # noqa: SIM115
 
     def write(self, offset: int, data: bytes) -> None:
         self._stream.seek(offset)
@@ -64,13 +64,14 @@ class OneMachineHosts:
     def __init__(self) -> None:
         self.down: set[str] = set()
 
-    def run(self, name: str, script: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(["false" if name in self.down else "bash", "-c", script], capture_output=True)
+    def run(self, name: str, script: str) -> subprocess.CompletedProcess[str]:
+        command = ["false" if name in self.down else "bash", "-c", script]
+        return subprocess.run(command, capture_output=True, text=True)
 
-    def open_disk(self, name: str, path: str) -> FileGuest:
+    def open_disk(self, name: str, path: str, *, write: bool) -> FileGuest:
         if name in self.down:
             raise ConnectionError(f"{name} is down")
-        return FileGuest(path)
+        return FileGuest(path, "r+b" if write else "rb")
 
 
 class Bench:
