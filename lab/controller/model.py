@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records of the controller's database. Sizes are KiB, timestamps epoch milliseconds."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.controller.names import key
+from lab.controller.progress import Progress
+from lab.controller.providers import DISKLESS, PROVIDERS, Provider
+from lab.controller.space import Space
+
+Props = dict
+
+
+def new_uuid() -> str:
+    return str(uuid.uuid4())
+
+
+@dataclass
+class StoragePool:
+    """A pool of one node. ``foreign_kib``: blocks used by others than LINSTOR."""
+
+    node: str
+    name: str
+    kind: str
+    total_kib: int
+    props: Props = field(default_factory=dict)
+    foreign_kib: int = 0
+    broken: str = ""
+    shared: str = ""
+    uuid: str = field(default_factory=new_uuid)
+    space: Space = field(default_factory=Space)
+    cached_free_kib: int = 0
+    cached_at: float = 0.0
+
+    @property
+    def provider(self) -> Provider:
+        return PROVIDERS[self.kind]
+
+    @property
+    def backing(self) -> str:
+        return str(self.props.get("StorDriver/StorPoolName", self.name))
+
+    @property
+    def free_kib(self) -> int:
+        return max(0, self.total_kib - self.foreign_kib - self.space.used)
+
+
+@dataclass
+class Node:
+    name: str
+    address: str
+    status: str = "ONLINE"
+    flags: set[str] = field(default_factory=set)
+    props: Props = field(default_factory=dict)
+    pools: dict[str, StoragePool] = field(default_factory=dict)
+    eviction_timestamp: int | None = None
+    uuid: str = field(default_factory=new_uuid)
+    interface_uuid: str = field(default_factory=new_uuid)
+    resource_count: int = 0
+
+    @property
+    def online(self) -> bool:
+        return self.status == "ONLINE"
+
+    @property
+    def placeable(self) -> bool:
+        return (
+            self.online
+            and not self.flags & {"EVICTED", "EVACUATE", "DELETE"}
+            and self.props.get("AutoplaceTarget", "true").lower() != "false"
+        )
+
+    @property
+    def storage_pools(self) -> list[StoragePool]:
+        return [pool for pool in self.pools.values() if pool.kind != DISKLESS]
+
+
+@dataclass
+class VolumeGroup:
+    number: int
+    props: Props = field(default_factory=dict)
+    flags: list[str] = field(default_factory=list)
+    uuid: str = field(default_factory=new_uuid)
+
+
+@dataclass
+class ResourceGroup:
+    name: str
+    description: str = ""
+    props: Props = field(default_factory=dict)
+    select_filter: dict[str, Any] = field(default_factory=dict)
+    volume_groups: dict[int, VolumeGroup] = field(default_factory=dict)
+    peer_slots: int | None = None
+    uuid: str = field(default_factory=new_uuid)
+
+
+@dataclass
+class VolumeDefinition:
+    """``usable_kib`` is the size of the device: never below ``size_kib``; 0 before the first deployment."""
+
+    number: int
+    size_kib: int
+    minor: int
+    props: Props = field(default_factory=dict)
+    flags: set[str] = field(default_factory=set)
+    usable_kib: int = 0
+    uuid: str = field(default_factory=new_uuid)
+
+
+@dataclass
+class Volume:
+    """One replica's volume. ``made``: the satellite made it; ``sync`` is None when no peer had to fill it."""
+
+    pool: StoragePool
+    made: bool = False
+    sync: Progress | None = None
+    props: Props = field(default_factory=dict)
+    uuid: str = field(default_factory=new_uuid)
+
+    @property
+    def up_to_date(self) -> bool:
+        return self.sync is None or self.sync.done
+
+
+@dataclass
+class Resource:
+    """A resource on a node. ``deployed``: the satellite made its devices; ``client``: DRBD client without a vote."""
+
+    definition: str
+    node: str
+    node_id: int
+    flags: set[str] = field(default_factory=set)
+    props: Props = field(default_factory=dict)
+    volumes: dict[int, Volume] = field(default_factory=dict)
+    client: bool = False
+    deployed: bool = False
+    failure: str = ""
+    created_ms: int = 0
+    pool: str = ""
+    exposed: set[int] = field(default_factory=set)
+    uuid: str = field(default_factory=new_uuid)
+
+    @property
+    def diskless(self) -> bool:
+        return "DISKLESS" in self.flags
+
+    @property
+    def tie_breaker(self) -> bool:
+        return "TIE_BREAKER" in self.flags
+
+    @property
+    def deleting(self) -> bool:
+        return "DELETE" in self.flags
+
+    @property
+    def voting_diskless(self) -> bool:
+        return self.diskless and not self.tie_breaker and not self.client and not self.deleting
+
+
+@dataclass
+class SnapshotVolume:
+    number: int
+    size_kib: int
+    usable_kib: int
+    definition_props: Props = field(default_factory=dict)
+
+
+@dataclass
+class Snapshot:
+    """``nodes``: node key -> (node name, pool name, timestamp). ``has_content`` is False for failed ones."""
+
+    name: str
+    definition: str
+    nodes: dict[str, tuple[str, str, int]]
+    volumes: dict[int, SnapshotVolume]
+    definition_props: Props
+    props: Props = field(default_factory=dict)
+    flags: set[str] = field(default_factory=set)
+    has_content: bool = False
+    sequence: int = 0
+    uuid: str = field(default_factory=new_uuid)
+    node_uuids: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def successful(self) -> bool:
+        return "SUCCESSFUL" in self.flags
+
+
+@dataclass
+class ResourceDefinition:
+    """``contents``: volume numbers whose bytes exist. ``writers``: nodes that may be Primary together."""
+
+    name: str
+    group: str
+    layers: list[str]
+    external_name: str = ""
+    props: Props = field(default_factory=dict)
+    flags: set[str] = field(default_factory=set)
+    volumes: dict[int, VolumeDefinition] = field(default_factory=dict)
+    resources: dict[str, Resource] = field(default_factory=dict)
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    connections: dict[tuple[str, str], Props] = field(default_factory=dict)
+    contents: set[int] = field(default_factory=set)
+    writers: set[str] | None = None
+    quorum_by_user: bool = False
+    peer_slots: int = 7
+    port: int = 7000
+    secret: str = ""
+    clone: Progress | None = None
+    cloned: bool = False
+    migration: tuple[str, str] | None = None
+    migration_protocol_set: bool = False
+    rolling_back: bool = False
+    uuid: str = field(default_factory=new_uuid)
+
+    @property
+    def drbd(self) -> bool:
+        return "DRBD" in self.layers
+
+    @property
+    def diskful(self) -> list[Resource]:
+        return [one for one in self.resources.values() if not one.diskless and not one.deleting]
+
+    def content_key(self, number: int) -> str:
+        return f"{key(self.name)}/{number}"
+
+    def snapshot_key(self, number: int, snapshot: str) -> str:
+        return f"{key(self.name)}/{number}@{key(snapshot)}"

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Snapshots: one or several resources at the same instant, lists, deletion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lab.controller import codes, names, props
+from lab.controller.codes import Reply
+from lab.controller.locking import locked
+from lab.controller.model import Resource, ResourceDefinition, Snapshot, SnapshotVolume, new_uuid
+from lab.controller.names import key
+
+if TYPE_CHECKING:
+    from lab.controller.cluster import Cluster
+
+
+class Snapshots:
+    """Snapshots are taken on all diskful, online, non-evacuating replicas unless nodes are named."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    @locked
+    def create(self, rd_name: str, body: dict[str, Any]) -> Reply:
+        """Fails with 301, 218, 514, 994, 995, 979."""
+        return self._create([(rd_name, body)])
+
+    @locked
+    def create_multi(self, items: list[dict[str, Any]]) -> Reply:
+        """All or nothing, crash-consistent over all resources."""
+        return self._create([(one.get("resource_name") or "", one) for one in items])
+
+    def _create(self, items: list[tuple[str, dict[str, Any]]]) -> Reply:
+        reply = Reply(codes.CREATE, codes.SNAPSHOT)
+        planned = []
+        for rd_name, body in items:
+            rd = self.cluster.rd(rd_name)
+            name = body.get("name") or ""
+            names.check_snapshot(reply, name)
+            if key(name) in rd.snapshots or any(
+                key(name) == key(one.name) and rd is other for other, one in planned
+            ):
+                raise reply.fail(
+                    codes.EXISTS_SNAPSHOT,
+                    f"Resource '{rd.name}' has a snapshot named '{name}' already.",
+                    refs={"RscDfn": rd.name, "Snapshot": name},
+                )
+            settings = body.get("snapshot_definition_props") or {}
+            props.check(reply, "snapshot", settings)
+            members = self._members(rd, list(body.get("nodes") or ()), reply)
+            planned.append((rd, self._prepare(rd, name, members, dict(settings))))
+        for rd, snapshot in planned:
+            self.take(rd, snapshot, reply)
+        return reply
+
+    def _members(self, rd: ResourceDefinition, wanted: list[str], reply: Reply) -> list[Resource]:
+        if wanted:
+            chosen = [self.cluster.resource(rd.name, node) for node in wanted]
+            for resource in chosen:
+                if resource.diskless:
+                    raise reply.fail(
+                        codes.SNAPSHOTS_NOT_SUPPORTED,
+                        f"Resource '{rd.name}' is diskless on node '{resource.node}', it cannot have snapshots.",
+                    )
+        else:
+            chosen = [
+                one
+                for one in rd.diskful
+                if not self.cluster.nodes[key(one.node)].flags & {"EVACUATE", "EVICTED"}
+            ]
+        members = []
+        for resource in chosen:
+            if not self.cluster.nodes[key(resource.node)].online:
+                reply.warning(
+                    codes.W_NOT_CONNECTED,
+                    f"Snapshot of '{rd.name}' is not taken on node '{resource.node}': its satellite is not connected.",
+                    refs={"Node": resource.node},
+                )
+            else:
+                members.append(resource)
+        if not members:
+            raise reply.fail(
+                codes.NOT_CONNECTED if chosen else codes.NOT_FOUND_RSC,
+                f"No snapshot of '{rd.name}' is possible: no replica with a disk is reachable.",
+            )
+        for resource in members:
+            self._check_member(rd, resource, reply)
+        return members
+
+    def _check_member(self, rd: ResourceDefinition, resource: Resource, reply: Reply) -> None:
+        for number, volume in resource.volumes.items():
+            provider = volume.pool.provider
+            if not provider.snapshots or self.cluster.rest_version < provider.snapshots_since:
+                raise reply.fail(
+                    codes.SNAPSHOTS_NOT_SUPPORTED,
+                    f"Storage pool '{volume.pool.name}' ({provider.kind}) on node '{resource.node}' has no snapshots.",
+                    refs={"Node": resource.node, "StorPool": volume.pool.name},
+                )
+            if not volume.made or not volume.up_to_date:
+                raise reply.fail(
+                    codes.SNAPSHOT_NOT_UPTODATE,
+                    f"Volume {number} of '{rd.name}' on node '{resource.node}' is not UpToDate.",
+                    refs={"Node": resource.node},
+                )
+
+    def _prepare(
+        self, rd: ResourceDefinition, name: str, members: list[Resource], settings: dict[str, str]
+    ) -> Snapshot:
+        now = self.cluster.now_ms()
+        return Snapshot(
+            name,
+            rd.name,
+            nodes={key(one.node): (one.node, one.pool, now) for one in members},
+            volumes={
+                number: SnapshotVolume(number, one.size_kib, one.usable_kib, dict(one.props))
+                for number, one in rd.volumes.items()
+            },
+            definition_props=dict(rd.props),
+            props=settings,
+            sequence=self.cluster.numbers.sequence(),
+            node_uuids={key(one.node): new_uuid() for one in members},
+        )
+
+    def take(self, rd: ResourceDefinition, snapshot: Snapshot, reply: Reply) -> None:
+        """Let the satellites take a prepared snapshot; a failure leaves a record with a FAILED flag."""
+        rd.snapshots[key(snapshot.name)] = snapshot
+        refs = {"RscDfn": rd.name, "Snapshot": snapshot.name}
+        for node, _, _ in snapshot.nodes.values():
+            self.cluster.satellites.ask([node])
+            message = self.cluster.satellites.take_failure(node, "snapshot")
+            lost = self.cluster.satellites.take_failure(node, "snapshot-disconnect")
+            if message or lost:
+                snapshot.flags.add("FAILED_DEPLOYMENT" if message else "FAILED_DISCONNECT")
+                report = self.cluster.satellites.report(node, message or lost)
+                reply.error(
+                    codes.UNKNOWN_ERROR if message else codes.NOT_CONNECTED,
+                    f"({node}) {message or lost}",
+                    error_report_ids=[report],
+                    refs=refs,
+                )
+                return
+        for number in snapshot.volumes:
+            content = rd.content_key(number)
+            copy = rd.snapshot_key(number, snapshot.name)
+            self.cluster.devices.copy(content, copy)
+            for name in snapshot.nodes:
+                self._charge(rd, rd.resources[name], number, copy)
+        snapshot.has_content = True
+        snapshot.flags.add("SUCCESSFUL")
+        reply.success(codes.CREATED, f"Snapshot '{snapshot.name}' of '{rd.name}' taken.", refs=refs)
+
+    def _charge(self, rd: ResourceDefinition, resource: Resource, number: int, copy: str) -> None:
+        pool = resource.volumes[number].pool
+        content = rd.content_key(number)
+        self.cluster.pools.measure(pool)
+        if pool.provider.shares_blocks:
+            pool.space.put_copy(
+                copy, content, 0, dependent=pool.provider.dependent, measured=pool.provider.thin
+            )
+        else:
+            backing = self.cluster.deployment.backing_kib(rd, rd.volumes[number], pool)
+            pool.space.put(copy, backing, backing, measured=False)
+        self.cluster.pools.note(pool)
+
+    @locked
+    def list(
+        self, nodes: list[str], resources: list[str], page: tuple[int, int] = (0, 0)
+    ) -> list[dict[str, Any]]:
+        """Missing names in the filters select nothing."""
+        wanted_nodes = {key(one) for one in nodes}
+        wanted = sorted({key(one) for one in resources} if resources else self.cluster.rds)
+        found = [
+            (rd, snapshot)
+            for rd in (self.cluster.rds[name] for name in wanted if name in self.cluster.rds)
+            for _, snapshot in sorted(rd.snapshots.items())
+            if not wanted_nodes or wanted_nodes & set(snapshot.nodes)
+        ]
+        limit, offset = page
+        if limit:
+            found = found[offset : offset + limit]
+        return [self.cluster.views.snapshot(rd, one) for rd, one in found]
+
+    @locked
+    def list_of(self, rd_name: str) -> list[dict[str, Any]]:
+        rd = self.cluster.rd(rd_name)
+        return [self.cluster.views.snapshot(rd, one) for _, one in sorted(rd.snapshots.items())]
+
+    @locked
+    def get(self, rd_name: str, name: str) -> dict[str, Any]:
+        snapshot = self.cluster.snapshot(rd_name, name, codes.NOT_FOUND_SNAPSHOT)
+        return self.cluster.views.snapshot(self.cluster.rd(rd_name), snapshot)
+
+    @locked
+    def modify(self, rd_name: str, name: str, body: dict[str, Any]) -> Reply:
+        snapshot = self.cluster.snapshot(rd_name, name)
+        reply = Reply(codes.MODIFY, codes.SNAPSHOT, RscDfn=rd_name, Snapshot=snapshot.name)
+        props.change(reply, "snapshot", snapshot.props, body)
+        reply.success(codes.MODIFIED, f"Snapshot '{snapshot.name}' of '{rd_name}' modified.")
+        return reply
+
+    @locked
+    def delete(self, rd_name: str, name: str, nodes: list[str], delete_empty: bool = False) -> Reply:
+        """A missing snapshot is a warning. ``nodes``: drop these copies only."""
+        reply = Reply(codes.DELETE, codes.SNAPSHOT, RscDfn=rd_name, Snapshot=name)
+        rd = self.cluster.rds.get(key(rd_name))
+        snapshot = rd.snapshots.get(key(name)) if rd else None
+        if rd is None or snapshot is None:
+            reply.warning(codes.W_NOT_FOUND, f"Snapshot '{name}' of resource '{rd_name}' not found.")
+            return reply
+        wanted = {key(node) for node in nodes} or set(snapshot.nodes)
+        for one in wanted & set(snapshot.nodes):
+            node, pool_name, _ = snapshot.nodes[one]
+            if not self.cluster.nodes[one].online:
+                reply.warning(
+                    codes.W_NOT_CONNECTED,
+                    f"Satellite '{node}' is not connected, data of the snapshot may stay there.",
+                    refs={"Node": node},
+                )
+            else:
+                self.cluster.satellites.ask([node])
+                pool = self.cluster.pool_of(node, pool_name)
+                for number in snapshot.volumes if pool is not None else ():
+                    pool.space.drop(rd.snapshot_key(number, snapshot.name))  # type: ignore[union-attr]
+                if pool is not None:
+                    self.cluster.pools.note(pool)
+            del snapshot.nodes[one]
+        if not snapshot.nodes:
+            self.drop(rd, snapshot)
+        reply.success(codes.DELETED, f"Snapshot '{snapshot.name}' of '{rd.name}' deleted.")
+        if delete_empty and self.cluster.at_least("1.29") and not rd.snapshots and not rd.resources:
+            rd.flags.add("DELETE")
+            self.cluster.deletion.finish(rd, reply)
+        return reply
+
+    def drop(self, rd: ResourceDefinition, snapshot: Snapshot) -> None:
+        """Forget a snapshot and its bytes."""
+        del rd.snapshots[key(snapshot.name)]
+        if snapshot.has_content:
+            for number in snapshot.volumes:
+                self.cluster.devices.delete(rd.snapshot_key(number, snapshot.name))
