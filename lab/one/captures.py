@@ -79,8 +79,8 @@ def load(directory: Path, version: str = "7.4.0") -> list[CapturedCall]:
 class Replayer:
     """Sends captured calls to the drivers of `one`.
 
-    `hosts` maps captured host names to those of the lab, `paths` captured path prefixes (the installation's own
-    is known), `attributes` names template attributes whose captured value gives way to another one.
+    `hosts` maps captured host names to those of the lab, `paths` captured path prefixes (the installation's
+    own is known), `attributes` names template attributes whose captured value gives way to another one.
     """
 
     def __init__(

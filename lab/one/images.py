@@ -78,7 +78,7 @@ class ImageManager:
             fs,
             template=dict(template),
         )
-        document = self._document(image, store)
+        document = self.document(image)
         self._register(image, store)
         if source:
             image.source = source
@@ -110,7 +110,7 @@ class ImageManager:
             cloning_id=original.id,
             template={key: value for key, value in original.template.items() if key != "ERROR"},
         )
-        document = self._document(image, store)
+        document = self.document(image)
         self._register(image, store)
         before = original.state
         original.cloning_ops += 1
@@ -143,7 +143,7 @@ class ImageManager:
         store = self._inventory.datastores[image.datastore_id]
         call = None
         if image.source:
-            document = self._document(image, store)
+            document = self.document(image)
             self._set_state(image, ImageState.DELETE)
             call = self._call(store, "rm", image.id, document)
             if not call.ok and not force:
@@ -199,8 +199,9 @@ class ImageManager:
             raise OneError(f"[one.image.allocate] Cannot parse image SIZE: {answer}")
         return int(answer)
 
-    def _document(self, image: Image, store: Datastore) -> str:
-        """The action's XML; made before the image is in the datastore's list, as oned does for new ones."""
+    def document(self, image: Image) -> str:
+        """The XML of an action on an image, in the state in which the image is now."""
+        store = self._inventory.datastores[image.datastore_id]
         return documents.driver_action(
             documents.image(image, store, self._version), documents.datastore(store, self._version)
         )

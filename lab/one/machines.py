@@ -61,13 +61,21 @@ class MachineManager:
             self._inventory.vms[vm_id] = vm
         return vm
 
-    def deploy(self, vm: VirtualMachine, host: str, datastore: int) -> VirtualMachine:
-        """`onevm deploy`: prolog, context, boot. Raises OneError for datastores that do not go together."""
+    def prepare(self, vm: VirtualMachine, host: str, datastore: int) -> VirtualMachine:
+        """Put the VM into PROLOG on a host and go no further.
+
+        Raises OneError for datastores that do not go together.
+        """
         system = self._inventory.datastores[datastore]
         self._allocator.enter(vm, system)
         self._allocator.first_record(vm, host, system)
         vm.tm_mad_system = system.tm_mad
-        return self._prolog(vm)
+        vm.set_state(VmState.ACTIVE, LcmState.PROLOG)
+        return vm
+
+    def deploy(self, vm: VirtualMachine, host: str, datastore: int) -> VirtualMachine:
+        """`onevm deploy`: prolog, context, boot. Raises OneError like `prepare`."""
+        return self._prolog(self.prepare(vm, host, datastore))
 
     def poweroff(self, vm: VirtualMachine, hard: bool = False) -> VirtualMachine:
         """`onevm poweroff`: only the hypervisor is called."""

@@ -70,6 +70,7 @@ class Oned:
         self.image_create = self._images.create
         self.image_clone = self._images.clone
         self.image_delete = self._images.delete
+        self.image_document = self._images.document
         self.ds_monitor = self._images.monitor
 
     # -- objects -------------------------------------------------------------------------------------
@@ -111,6 +112,13 @@ class Oned:
             [_template(one) for one in disks], name, None if context is False else wanted
         )
         return self._machines.deploy(vm, host, datastore)
+
+    def vm_prepare(
+        self, disks: Iterable[Disk], host: str = "alice", *, datastore: int = 101
+    ) -> VirtualMachine:
+        """A VM in PROLOG for which no driver is called: run its lines (`lines.prolog(vm)`) yourself."""
+        vm = self._machines.create([_template(one) for one in disks], None, {"NETWORK": "YES"})
+        return self._machines.prepare(vm, host, datastore)
 
     def vm_deploy(self, vm: VirtualMachine, host: str = "alice", datastore: int = 101) -> VirtualMachine:
         return self._machines.deploy(vm, host, datastore)

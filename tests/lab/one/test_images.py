@@ -33,7 +33,7 @@ def test_request_ids_of_stat_are_no_image_ids(bench: Bench) -> None:
 
 def test_failed_stat_refuses_the_image(bench: Bench) -> None:
     bench.plan("datastore.stat", "echo 'Cannot determine Image SIZE for x' >&2; exit 1")
-    with pytest.raises(OneError, match="Cannot parse image SIZE: Cannot determine Image SIZE for x$"):
+    with pytest.raises(OneError, match=r"Cannot parse image SIZE: Cannot determine Image SIZE for x$"):
         bench.one.image_create("os", path="x")
     assert not bench.one.inventory.images
 
