@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import base64
 import gzip
+import shlex
 import signal
 import sys
 import threading
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from lab.cloud import HOSTS, Cloud, export_lines
+from lab.cloud import HOSTS, Cloud
 from lab.one.model import Image, ImageState
 
 MIB = 1 << 20
@@ -51,12 +52,13 @@ def introduction(cloud: Cloud) -> Iterator[str]:
     url = cloud.controller.url
     yield f"Controller   {url}   (REST {cloud.cluster.rest_version_text})"
     yield f"OpenNebula   {cloud.one.xmlrpc.url}   (acts as {cloud.one.version})"
-    yield f"Hosts        {', '.join(HOSTS)}   (devices: {cloud.hosts.mode}, isolation: {cloud.hosts.isolation})"
+    hosts = cloud.hosts
+    yield f"Hosts        {', '.join(HOSTS)}   (devices: {hosts.mode}, isolation: {hosts.isolation})"
     yield f"Images       {raw} {packed}"
     yield f"State        {cloud.root}"
     yield ""
     yield "In another shell:"
-    yield from (f"  {line}" for line in export_lines(cloud.env()))
+    yield from (f"  {line}" for line in export_lines(cloud))
     yield ""
     yield "Ask the controller:"
     for path in ("controller/version", "view/storage-pools", "resource-definitions", "view/resources"):
@@ -68,6 +70,15 @@ def introduction(cloud: Cloud) -> Iterator[str]:
     yield from (f"  {line}" for line in driver_calls(cloud, packed))
     yield ""
     yield "Press Ctrl-C to stop."
+
+
+def export_lines(cloud: Cloud) -> Iterator[str]:
+    """Shell lines for what a driver needs from its environment, apart from whose it is."""
+    own = (cloud.hosts.bin_dir, cloud.one.tree.bin)
+    yield f"export PATH={':'.join(str(one) for one in own)}:$PATH"
+    for name, value in sorted(cloud.env().items()):
+        if name.startswith(("ONE_", "LAB_")) or name in ("PYTHONPATH", "PRIORITY"):
+            yield f"export {name}={shlex.quote(value)}"
 
 
 def sample_images(directory: Path) -> tuple[Path, Path]:
@@ -100,10 +111,15 @@ def driver_calls(cloud: Cloud, path: Path) -> Iterator[str]:
 
     yield datastore("cp", fresh)
     vm = one.vm_prepare([known, {"TYPE": "fs", "SIZE": 128}])
-    for line in (*one.lines.prolog(vm), *one.lines.epilog(vm)):
-        action, driver, *arguments = line.split()
-        yield f"remotes/tm/{driver}/{action.lower()} {' '.join(arguments)}"
+    yield from map(_command, one.lines.prolog(vm))
+    yield f"ssh {vm.host} ls -l {one.lines.directory(vm)}"
+    yield from map(_command, one.lines.epilog(vm))
     yield datastore("rm", known)
+
+
+def _command(line: str) -> str:
+    action, driver, *arguments = line.split()
+    return f"remotes/tm/{driver}/{action.lower()} {' '.join(arguments)}"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ Hosts and nodes are alice, bob, charlie (pool "thin") and dave (diskless only); 
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -165,8 +164,3 @@ class _Reachable:
     def _is_up(self, name: str) -> bool:
         link = self._hosts.layout.link(name)
         return not link.exists() or link.read_text() == "up"
-
-
-def export_lines(env: Mapping[str, str]) -> list[str]:
-    """Shell lines that export what differs from this process' environment."""
-    return [f"export {key}='{value}'" for key, value in sorted(env.items()) if os.environ.get(key) != value]

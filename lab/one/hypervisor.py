@@ -47,10 +47,11 @@ class Hypervisor:
 
     def prepare(self, host: str, directory: str, files: Mapping[str, str]) -> None:
         """Make the VM's directory on the host and put vm.xml and ds.xml there; raises HypervisorError."""
-        script = f"set -e\nmkdir -p '{directory}'\n"
+        script = f"set -e -o pipefail\nmkdir -p '{directory}'\n"
         for name, text in files.items():
             encoded = base64.b64encode(text.encode()).decode()
-            script += f"base64 -d > '{directory}/{name}' <<'EOF'\n{encoded}\nEOF\n"
+            # dd, because a host without a namespace of its own can not redirect to its paths.
+            script += f"base64 -d <<'EOF' | dd of='{directory}/{name}' status=none\n{encoded}\nEOF\n"
         done = self._hosts.run(host, script)
         if done.returncode != 0:
             raise HypervisorError(f"cannot write {directory} on {host}")
