@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the controller simulator asks of the machines' block devices, and an in-memory implementation.
 
-The content of a volume is one object, whatever the number of replicas: DRBD shows the same bytes on every node.
-Keys are opaque: ``<RD>/<volume>`` for volumes and ``<RD>/<volume>@<snapshot>`` for snapshots, names in upper case.
+The content of a volume is one object, whatever the number of replicas: DRBD shows the same bytes everywhere.
+Keys are opaque: ``<RD>/<volume>`` for volumes and ``<RD>/<volume>@<snapshot>`` for snapshots, in upper case.
 """
 
 from __future__ import annotations

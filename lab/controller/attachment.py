@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lab.controller import props
@@ -23,6 +25,16 @@ class Attachment:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self._news: dict[str, tuple[set[str], dict[str, float]]] = {}
+        self._seen: dict[str, set[str]] | None = None
+
+    @contextlib.contextmanager
+    def one_look(self) -> Iterator[None]:
+        """Within it openers are looked up once: a view shows one instant, and looking is dear."""
+        self._seen = {}
+        try:
+            yield
+        finally:
+            self._seen = None
 
     def paths(self, rd: ResourceDefinition, resource: Resource, number: int) -> list[str]:
         """First the device, then the stable link (DRBD only)."""
@@ -53,6 +65,13 @@ class Attachment:
 
     def writers(self, rd: ResourceDefinition) -> set[str]:
         """Node keys on which a volume is open for writing, as known after the lag of the news."""
+        if self._seen is None:
+            return self._writers(rd)
+        if key(rd.name) not in self._seen:
+            self._seen[key(rd.name)] = self._writers(rd)
+        return self._seen[key(rd.name)]
+
+    def _writers(self, rd: ResourceDefinition) -> set[str]:
         actual: set[str] = set()
         for number in rd.contents:
             actual |= {key(node) for node in self.cluster.devices.openers(rd.content_key(number))}

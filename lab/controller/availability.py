@@ -74,7 +74,7 @@ class Availability:
         if not rd.drbd:
             raise reply.fail(
                 codes.INVLD_LAYER_STACK,
-                f"Resource '{rd.name}' cannot be diskless on '{node.name}': its layers offer no remote access.",
+                f"Resource '{rd.name}' cannot be diskless on '{node.name}': no layer has remote access.",
             )
         if not node.placeable:
             raise self._no_pool(node, reply)
@@ -84,7 +84,7 @@ class Availability:
         reply.success(codes.CREATED, f"Diskless resource '{rd.name}' added on '{node.name}'.")
 
     def _pool(self, rd: ResourceDefinition, node: Node, reply: Reply) -> StoragePool:
-        """Pool of the node that the group's filter allows. Raises 310: HTTP 404 although the resource exists."""
+        """Pool of the node that the group's filter allows. Raises 310."""
         wanted = Filter.of(self.cluster.group_of(rd).select_filter)
         if node.online:
             self.cluster.pools.refresh([node])

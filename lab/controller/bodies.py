@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Request bodies: which fields a call takes, of which type, since which REST version.
 
-Unknown fields are refused, as LINSTOR's JSON mapper does; a field of a later version is unknown to an earlier server.
+Unknown fields are refused, as LINSTOR's JSON mapper does; a field of a later version is unknown to an earlier
+server.
 """
 
 from __future__ import annotations

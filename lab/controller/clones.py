@@ -146,7 +146,7 @@ class Clones:
             if not pool.provider.thin and pool.free_kib < sum(sizes.values()):
                 raise reply.fail(
                     codes.INVLD_VLM_SIZE,
-                    f"Storage pool '{pool.name}' on node '{pool.node}' has no room for a copy of '{source.name}'.",
+                    f"Storage pool '{pool.name}' on node '{pool.node}' cannot hold a copy of it.",
                     refs={"Node": pool.node, "StorPool": pool.name},
                 )
 

@@ -44,8 +44,9 @@ class Cluster:
     """A LINSTOR cluster in memory.
 
     Public methods of the collaborators take ``lock`` themselves, so tests may call them while a server runs.
-    Times are seconds: ``sync_seconds`` for filling a new replica, ``clone_seconds`` and ``clone_looks`` for a clone
-    (looks: how often its status is asked before it is complete), ``in_use_lag`` for the news of an open or close.
+    Times are seconds: ``sync_seconds`` for filling a new replica, ``clone_seconds`` and ``clone_looks`` for a
+    clone (looks: how often its status is asked before it is complete), ``in_use_lag`` for the news of an open
+    or close.
     """
 
     def __init__(

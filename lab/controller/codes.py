@@ -172,6 +172,17 @@ class Reply:
     def warning(self, code: int, message: str, **extra: Any) -> None:
         self.add(WARNING, code, message, **extra)
 
+    def not_connected(self, node: str, details: str = "") -> None:
+        """Warning 1002: stored, and applied when the satellite is back. It carries no masks."""
+        made = self.add(
+            WARNING,
+            W_NOT_CONNECTED,
+            f"No active connection to satellite '{node}'",
+            details=details or "The change is stored and takes effect when the satellite is back.",
+            refs={"Node": node},
+        )
+        made.operation = made.obj = 0
+
     def error(self, code: int, message: str, **extra: Any) -> None:
         self.add(ERROR, code, message, **extra)
 

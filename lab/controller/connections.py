@@ -40,7 +40,7 @@ class Connections:
         return reply
 
     @locked
-    def list(self, rd_name: str) -> list[dict[str, Any]]:
+    def list_all(self, rd_name: str) -> list[dict[str, Any]]:
         rd = self.cluster.rd(rd_name)
         names = sorted(rd.resources)
         pairs = [(left, right) for left in names for right in names if left < right]

@@ -149,14 +149,10 @@ class Definitions:
         self.cluster.attachment.refresh_writers(rd)
         for resource in rd.resources.values():
             if changed and not self.cluster.nodes[key(resource.node)].online:
-                reply.warning(
-                    codes.W_NOT_CONNECTED,
-                    f"No active connection to satellite '{resource.node}'",
-                    refs={"Node": resource.node},
-                )
+                reply.not_connected(resource.node)
 
     @locked
-    def list(
+    def list_all(
         self, wanted: list[str], filters: list[str], volumes: bool, page: tuple[int, int] = (0, 0)
     ) -> list[dict[str, Any]]:
         """Filtered by name this looks at the named ones only; ``page`` is (limit, offset)."""
@@ -176,7 +172,7 @@ class Definitions:
 
     @locked
     def sync_status(self, name: str) -> dict[str, Any]:
-        """True when every disk that the controller can see is UpToDate; offline satellites count as synced."""
+        """True when every visible disk is UpToDate; offline satellites count as synced."""
         rd = self.cluster.rd(name)
         self.cluster.clones.settle(rd)
         synced = True

@@ -34,8 +34,8 @@ class Deletion:
         if rd is None or resource is None:
             reply.warning(
                 codes.W_NOT_FOUND,
-                f"Node: {node_name}, Resource: {rd_name} not found.",
-                cause="The resource to delete does not exist.",
+                f"There is no resource '{rd_name}' on node '{node_name}'.",
+                cause="It may have been deleted before.",
             )
             return reply
         keep_tie_breaker = keep_tie_breaker and self.cluster.at_least("1.23")
@@ -47,7 +47,7 @@ class Deletion:
         self.mark(rd, resource)
         self.cluster.tie_breaker.update(rd, reply)
         self.cluster.deployment.apply(rd, reply)
-        reply.success(codes.DELETED, f"Node: {resource.node}, Resource: {rd.name} preparing for deletion.")
+        reply.success(codes.DELETED, f"Resource '{rd.name}' on node '{resource.node}' is being deleted.")
         self._warn_offline([resource], reply)
         self.finish(rd, reply)
         if key(rd.name) in self.cluster.rds:
@@ -180,8 +180,8 @@ class Deletion:
             raise reply.fail(
                 codes.IN_USE,
                 f"Resource '{rd.name}' on node '{users[0]}' is still in use.",
-                cause="Resource is mounted/in use.",
-                correction=f"Un-mount resource '{rd.name}' on the node '{users[0]}'.",
+                cause="A program holds the device open.",
+                correction=f"Close the device on node '{users[0]}'.",
             )
 
     def _check_last_disk(self, rd: ResourceDefinition, resource: Resource, reply: Reply) -> None:
@@ -190,8 +190,8 @@ class Deletion:
         if any(one.diskless and not one.deleting for one in rd.resources.values()):
             raise reply.fail(
                 codes.IN_USE,
-                f"Last resource of '{rd.name}' with disk still has diskless resources attached.",
-                cause="A resource must have at least one disk to be operational.",
+                f"Resource '{rd.name}' on '{resource.node}' has the last disk, and diskless peers.",
+                cause="Without a disk the diskless resources could not work.",
             )
 
     def _check_zfs(self, rd: ResourceDefinition, resource: Resource, reply: Reply) -> None:
@@ -201,7 +201,7 @@ class Deletion:
         if zfs and any(key(resource.node) in one.nodes for one in rd.snapshots.values()):
             raise reply.fail(
                 codes.EXISTS_SNAPSHOT_ZFS,
-                f"Resource '{rd.name}' cannot be deleted from node '{resource.node}' because of its snapshots.",
+                f"Resource '{rd.name}' has snapshots on '{resource.node}' and cannot go.",
             )
 
     def _stays(self, rd: ResourceDefinition, resource: Resource, keep: bool, reply: Reply) -> bool:
@@ -211,8 +211,8 @@ class Deletion:
             rd.props[AUTO_ADD] = "False"
             reply.info(
                 codes.I_PROP_SET,
-                f"Disabling auto-tiebreaker on resource-definition '{rd.name}' as tiebreaker resource was manually "
-                "deleted",
+                f"'{rd.name}' gets no automatic tie-breaker any more: "
+                "its tie-breaker was removed by request.",
             )
             return False
         if keep and resource.diskless and not props.is_true(rd.props.get(AUTO_ADD), True):
@@ -228,9 +228,4 @@ class Deletion:
     def _warn_offline(self, resources: list[Resource], reply: Reply) -> None:
         for resource in resources:
             if not self.cluster.nodes[key(resource.node)].online:
-                reply.warning(
-                    codes.W_NOT_CONNECTED,
-                    f"No active connection to satellite '{resource.node}'",
-                    details="The resource will be deleted when the satellite is connected again.",
-                    refs={"Node": resource.node},
-                )
+                reply.not_connected(resource.node, "The resource is deleted when the satellite is back.")

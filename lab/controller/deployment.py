@@ -20,8 +20,8 @@ EXACT_SIZE = "DrbdOptions/ExactSize"
 class Deployment:
     """Makes devices for everything that is recorded and not made yet.
 
-    ``seeded`` in the calls: nodes whose backing volumes already hold the data (made from a snapshot or a clone);
-    ``origins``: volume number -> content that the blocks are shared with.
+    ``seeded`` in the calls: nodes whose backing volumes already hold the data (made from a snapshot or
+    a clone); ``origins``: volume number -> content that the blocks are shared with.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -35,7 +35,7 @@ class Deployment:
         origins: dict[int, str] | None = None,
     ) -> None:
         """Deploy on all online nodes; offline ones are told as warnings, failures as error entries."""
-        if "CLONING" in rd.flags:
+        if rd.flags & {"CLONING", "FAILED"}:
             return
         ready = []
         for resource in rd.resources.values():
@@ -43,15 +43,11 @@ class Deployment:
                 continue
             node = self.cluster.nodes[key(resource.node)]
             if not node.online:
-                reply.warning(
-                    codes.W_NOT_CONNECTED,
-                    f"No active connection to satellite '{node.name}'",
-                    details="The change is stored and will be applied when the satellite is connected again.",
-                    refs={"Node": node.name},
-                )
+                reply.not_connected(node.name)
                 continue
             self.cluster.satellites.ask([node.name])
-            if not resource.deployed and self._fails(rd, resource, reply):
+            unmade = any(not volume.made for volume in resource.volumes.values())
+            if (unmade or not resource.deployed) and self._fails(rd, resource, reply):
                 continue
             ready.append(resource)
         existing = set(rd.contents)
@@ -89,7 +85,7 @@ class Deployment:
                 continue
             wanted = self.backing_kib(rd, rd.volumes[number], volume.pool)
             if wanted > volume.pool.free_kib:
-                return f"Failed to create volume {number} of '{rd.name}': not enough room in '{volume.pool.backing}'"
+                return f"Failed to create volume {number} of '{rd.name}': '{volume.pool.backing}' is full"
         return ""
 
     def _make_content(self, rd: ResourceDefinition, number: int, ready: list[Resource]) -> None:
@@ -151,6 +147,7 @@ class Deployment:
         backing = self.backing_kib(rd, rd.volumes[number], pool)
         provider = pool.provider
         if origin and provider.shares_blocks and pool.space.holds(origin):
+            pool.space.measure(origin, self.cluster.devices.allocated_kib(origin))
             pool.space.put_copy(
                 content, origin, backing, dependent=provider.dependent, measured=provider.thin
             )

@@ -12,7 +12,7 @@ from lab.controller.model import Node
 if TYPE_CHECKING:
     from lab.controller.cluster import Cluster
 
-Event = tuple  # (name, payload)
+Event = tuple[str, dict[str, Any]]
 
 
 class Events:
@@ -45,10 +45,11 @@ class Events:
     @locked
     def promotions(self) -> dict[tuple[str, str], bool]:
         """may_promote of each deployed DRBD resource on an online node."""
-        return {
-            (rd.name, one.node): self.cluster.views.may_promote(rd, one)
-            for rd in self.cluster.rds.values()
-            if rd.drbd
-            for name, one in rd.resources.items()
-            if one.deployed and self.cluster.nodes[name].online
-        }
+        with self.cluster.attachment.one_look():
+            return {
+                (rd.name, one.node): self.cluster.views.may_promote(rd, one)
+                for rd in self.cluster.rds.values()
+                if rd.drbd
+                for name, one in rd.resources.items()
+                if one.deployed and self.cluster.nodes[name].online
+            }

@@ -41,11 +41,11 @@ PROXY_PAGE = (
 class Fault:
     """What happens to some requests.
 
-    ``fail_before``: connection reset, no effect. ``lose_reply``: effect, then reset. ``hang``/``hang_after``: silence
-    before/after the effect. ``unavailable``: a proxy's 503 page. ``unauthorized``: 401. ``delay``: ``seconds`` more.
-    ``call_before``/``call_after``: ``callback(method, path)`` before/after the effect.
-    It applies from the ``nth`` matching request on, for ``times`` requests. ``path`` is a regular expression that is
-    searched in the path without the query; ``method`` may be empty for all.
+    ``fail_before``: connection reset, no effect. ``lose_reply``: effect, then reset. ``hang``/``hang_after``:
+    silence before/after the effect. ``unavailable``: a proxy's 503 page. ``unauthorized``: 401.
+    ``delay``: ``seconds`` more. ``call_before``/``call_after``: ``callback(method, path)`` before/after the
+    effect. It applies from the ``nth`` matching request on, for ``times`` requests. ``path`` is a regular
+    expression that is searched in the path without the query; ``method`` may be empty for all.
     """
 
     action: str
@@ -155,7 +155,8 @@ class StandbyServer:
             if self.mode == "unavailable":
                 connection.settimeout(1)
                 connection.recv(65536)
-                head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: {len(PROXY_PAGE)}"
+                head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\n"
+                head += f"Content-Length: {len(PROXY_PAGE)}"
                 connection.sendall(head.encode() + b"\r\nConnection: close\r\n\r\n" + PROXY_PAGE)
                 connection.shutdown(socket.SHUT_WR)
 

@@ -74,7 +74,7 @@ class Groups:
         return [rd for rd in self.cluster.rds.values() if key(rd.group) == key(rg.name)]
 
     @locked
-    def list(self, wanted: list[str], filters: list[str]) -> list[dict[str, Any]]:
+    def list_all(self, wanted: list[str], filters: list[str]) -> list[dict[str, Any]]:
         chosen = {key(one) for one in wanted}
         return [
             self.cluster.views.group(rg)

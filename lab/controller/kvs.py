@@ -24,7 +24,7 @@ class KeyValueStore:
         self._stores: dict[str, tuple[str, dict[str, str]]] = {}
 
     @locked
-    def list(self) -> list[dict[str, Any]]:
+    def list_all(self) -> list[dict[str, Any]]:
         return [{"name": name, "props": dict(pairs)} for name, pairs in self._stores.values()]
 
     @locked

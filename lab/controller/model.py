@@ -12,7 +12,7 @@ from lab.controller.progress import Progress
 from lab.controller.providers import DISKLESS, PROVIDERS, Provider
 from lab.controller.space import Space
 
-Props = dict
+Props = dict[str, str]
 
 
 def new_uuid() -> str:
@@ -128,7 +128,7 @@ class Volume:
 
 @dataclass
 class Resource:
-    """A resource on a node. ``deployed``: the satellite made its devices; ``client``: DRBD client without a vote."""
+    """``deployed``: the satellite made the devices; ``client``: DRBD client without a vote."""
 
     definition: str
     node: str

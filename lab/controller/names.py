@@ -30,8 +30,8 @@ def _check(reply: Reply, name: str, code: int, what: str, shortest: int = 2) -> 
     if not _valid(name, shortest):
         raise reply.fail(
             code,
-            f"The specified {what} name '{name}' is invalid.",
-            cause=f"Names have {shortest} to {_MAX} characters: letters, digits, '_' and '-', starting with a letter or '_'.",
+            f"'{name}' is not a valid {what} name.",
+            cause=f"{shortest} to {_MAX} of A-Z a-z 0-9 _ - are allowed, first a letter or _.",
         )
 
 
@@ -39,7 +39,7 @@ def check_resource(reply: Reply, name: str) -> None:
     """Raises 202."""
     _check(reply, name, codes.INVLD_RSC_NAME, "resource")
     if key(name) in _RESERVED:
-        raise reply.fail(codes.INVLD_RSC_NAME, f"The resource name '{name}' is a reserved word.")
+        raise reply.fail(codes.INVLD_RSC_NAME, f"'{name}' cannot name a resource: the word is reserved.")
 
 
 def check_snapshot(reply: Reply, name: str) -> None:

@@ -78,7 +78,7 @@ class Nodes:
             self.cluster.deployment.apply(rd, Reply())
 
     @locked
-    def list(self, names: list[str], filters: list[str]) -> list[dict[str, Any]]:
+    def list_all(self, names: list[str], filters: list[str]) -> list[dict[str, Any]]:
         if not self.cluster.at_least("1.28"):
             # before 1.34 an unknown node in the filter was an error, unlike in other lists
             for name in names:

@@ -22,8 +22,8 @@ _DEFAULT_INTERVAL = 180.0
 class Pools:
     """Capacities in KiB.
 
-    ``refresh`` asks satellites with thin pools, as LINSTOR does before each placement; the cached view answers what
-    was known at the last refresh or change, at most ``UpdateCacheInterval`` seconds old.
+    ``refresh`` asks satellites with thin pools, as LINSTOR does before each placement; the cached view shows
+    what was known at the last refresh or change, at most ``UpdateCacheInterval`` seconds old.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -44,6 +44,7 @@ class Pools:
             raise KeyError(f"{node}/{name}")
         self.measure(pool)
         pool.foreign_kib = max(0, pool.total_kib - pool.space.used - free_kib)
+        self.note(pool)
 
     def note(self, pool: StoragePool) -> None:
         """The satellite told the free space along with its reaction to a change."""
@@ -52,7 +53,7 @@ class Pools:
 
     def measure(self, pool: StoragePool) -> None:
         """Look at the blocks that the thin volumes and snapshots of the pool really use."""
-        for content in pool.space.keys():
+        for content in pool.space.measurable():
             pool.space.measure(content, self.cluster.devices.allocated_kib(content))
 
     def refresh(self, nodes: Iterable[Node] | None = None) -> None:
@@ -85,7 +86,7 @@ class Pools:
         return max(0, int(min(by_free, by_total - pool.space.reserved)))
 
     @locked
-    def list(
+    def list_all(
         self, nodes: list[str], pools: list[str], filters: list[str], cached: bool
     ) -> list[dict[str, Any]]:
         wanted_nodes, wanted_pools = {key(one) for one in nodes}, {key(one) for one in pools}

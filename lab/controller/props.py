@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from linstor.properties import properties as _known
+from linstor.properties import properties as _known  # type: ignore[import-untyped]
 
 from lab.controller import codes
 from lab.controller.codes import Reply
@@ -58,13 +58,13 @@ def check(reply: Reply, kind: str, changes: Mapping[str, str]) -> None:
     for name, value in changes.items():
         if len(name) > _MAX_KEY or not _KEY.fullmatch(name.strip("/")):
             raise reply.fail(codes.INVLD_PROP, f"The property key '{name[:60]}' is not valid.")
-        if name.startswith("Aux/") or name == "Aux":
+        if name.startswith("Aux/"):
             continue
         rule = _RULES[kind].get(name)
         if rule is None:
             raise reply.fail(
                 codes.INVLD_PROP,
-                f"The key '{name}' is not whitelisted.",
+                f"The property '{name}' cannot be set here.",
                 cause="Outside of the namespace 'Aux' only known keys can be set.",
             )
         if not _acceptable(rule, value):

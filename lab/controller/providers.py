@@ -10,8 +10,9 @@ from dataclasses import dataclass
 class Provider:
     """Traits of a provider kind.
 
-    ``extent_kib``: sizes are rounded up to it. ``clones``: native clone is offered. ``shares_blocks``: snapshots,
-    restores and quick clones start without blocks of their own. ``dependent``: a copy needs its origin to stay.
+    ``extent_kib``: sizes are rounded up to it. ``clones``: native clone is offered. ``shares_blocks``:
+    snapshots and what is made of them start without blocks of their own. ``dependent``: a copy needs its
+    origin to stay.
     """
 
     kind: str

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from lab.controller import codes, props
 from lab.controller.codes import Reply
@@ -32,13 +33,15 @@ class Resources:
         """Create resources on named nodes; idempotent, and repairing what is there (REST guide: 10008)."""
         reply = Reply(codes.CREATE, codes.RSC, RscDfn=rd_name)
         rd = self.cluster.rd(rd_name)
-        for item in items:
-            self._create_one(rd, item, reply)
+        planned = [self._plan(rd, item, reply) for item in items]
+        for step in planned:
+            step()
         self.cluster.tie_breaker.update(rd, reply)
         self.cluster.deployment.apply(rd, reply)
         return reply
 
-    def _create_one(self, rd: ResourceDefinition, item: dict[str, Any], reply: Reply) -> None:
+    def _plan(self, rd: ResourceDefinition, item: dict[str, Any], reply: Reply) -> Callable[[], None]:
+        """Check one item; the answer carries it out. A list is done as a whole or not at all."""
         body = item["resource"]
         node = self.cluster.node(body.get("node_name", ""))
         flags = set(body.get("flags") or ())
@@ -54,22 +57,34 @@ class Resources:
         props.check(reply, "resource", settings)
         pool = None if diskless else self._explicit_pool(rd, node, settings, reply)
         existing = rd.resources.get(key(node.name))
-        if existing is not None:
-            self._repair(rd, existing, diskless, pool, reply)
-            return
-        if pool is not None:
+        if pool is not None and (existing is None or existing.diskless):
             self.check_mixing(rd, pool, reply)
-        self.record(
-            rd,
-            node,
-            set(DISKLESS_FLAGS) if diskless else set(),
-            pool,
-            client=bool(item.get("drbd_client")),
-            settings=settings,
-        )
+        if existing is not None:
+            if diskless and not existing.diskless and not existing.deleting:
+                raise reply.fail(
+                    codes.EXISTS_RSC,
+                    f"A resource '{rd.name}' with disk already exists on node '{existing.node}'.",
+                    refs={"Node": existing.node},
+                )
+            return functools.partial(self._repair, rd, existing, diskless, pool, reply)
+        client = bool(item.get("drbd_client"))
+        return functools.partial(self._create_one, rd, node, diskless, pool, client, settings, reply)
+
+    def _create_one(
+        self,
+        rd: ResourceDefinition,
+        node: Node,
+        diskless: bool,
+        pool: StoragePool | None,
+        client: bool,
+        settings: dict[str, str],
+        reply: Reply,
+    ) -> None:
+        flags = set(DISKLESS_FLAGS) if diskless else set()
+        self.record(rd, node, flags, pool, client=client, settings=settings)
         reply.success(
             codes.CREATED,
-            f"New resource '{rd.name}' on node '{node.name}' registered.",
+            f"Resource '{rd.name}' on node '{node.name}' created.",
             refs={"Node": node.name},
         )
 
@@ -81,7 +96,8 @@ class Resources:
         pool: StoragePool | None,
         reply: Reply,
     ) -> None:
-        if existing.deleting:
+        undeleted = existing.deleting
+        if undeleted:
             self.cluster.deletion.unmark(existing)
             reply.success(codes.MODIFIED, f"Deletion of '{rd.name}' on node '{existing.node}' was undone.")
         if existing.diskless and not diskless and pool is not None:
@@ -91,16 +107,10 @@ class Resources:
             reply.success(
                 codes.MODIFIED, f"Tie breaker of '{rd.name}' on '{existing.node}' is now a diskless."
             )
-        elif existing.diskless == diskless:
+        elif not undeleted:
             reply.info(
                 codes.I_RSC_ALREADY_EXISTS,
                 f"Resource '{rd.name}' on node '{existing.node}' already exists.",
-                refs={"Node": existing.node},
-            )
-        else:
-            raise reply.fail(
-                codes.EXISTS_RSC,
-                f"A resource '{rd.name}' with disk already exists on node '{existing.node}'.",
                 refs={"Node": existing.node},
             )
 
@@ -172,7 +182,7 @@ class Resources:
         resource.volumes = {number: Volume(pool) for number in rd.volumes}
         reply.success(
             codes.MODIFIED,
-            f"Addition of disk to resource '{rd.name}' on node '{resource.node}' registered",
+            f"Resource '{rd.name}' on node '{resource.node}' gets a disk in '{pool.name}'.",
             refs={"Node": resource.node},
         )
 
@@ -194,7 +204,7 @@ class Resources:
         return reply
 
     def place_missing(self, rd: ResourceDefinition, chosen: dict[str, Any], reply: Reply) -> bool:
-        """Record the missing replicas. Answers False when there are enough; raises 996 and changes nothing."""
+        """Record missing replicas. Answers False when there are enough; raises 996 and changes nothing."""
         wanted = Filter.of(self.cluster.group_of(rd).select_filter, chosen)
         if wanted.additional and "place_count" not in chosen:
             missing = wanted.additional

@@ -53,7 +53,7 @@ def http_status(reply: Reply, created: bool) -> int:
 class RestApi:
     """The routes that a server of the cluster's REST version has.
 
-    ``clone_swallows_bad_bodies``: the clone handler never answers a body that it can not read, as LINSTOR's does not.
+    ``clone_swallows_bad_bodies``: like LINSTOR's, the clone handler never answers an unreadable body.
     """
 
     def __init__(self, cluster: Cluster) -> None:

@@ -44,7 +44,7 @@ class Restore:
 
     @locked
     def resource(self, rd_name: str, name: str, body: dict[str, Any]) -> Reply:
-        """Fails with 301, 313, 502, 314, 206, 998, 310; without volume definitions it warns and makes nothing."""
+        """Fails with 301, 313, 502, 314, 206, 998, 310; without volume definitions it warns."""
         snapshot = self.cluster.snapshot(rd_name, name)
         source = self.cluster.rd(rd_name)
         target = self.cluster.rd(body["to_resource"])

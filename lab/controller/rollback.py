@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Rollback:
-    """REST 1.25: sizes and bytes return to the snapshot's, later snapshots survive, resources are made anew."""
+    """REST 1.25: sizes and bytes return to the snapshot's, later snapshots survive."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -33,7 +33,9 @@ class Rollback:
         self._hide(rd, reply)
         for number, volume in snapshot.volumes.items():
             self._restore_content(rd, snapshot, number)
-            definition = rd.volumes[number]
+            definition = rd.volumes.get(number)
+            if definition is None:
+                definition = self.cluster.volume_definitions.add(rd, number, volume.size_kib, {}, set())
             definition.size_kib, definition.usable_kib = volume.size_kib, volume.usable_kib
             definition.props = dict(volume.definition_props)
         self._refill(rd, snapshot)
@@ -101,6 +103,7 @@ class Rollback:
                 if number not in snapshot.volumes:
                     continue
                 with_data = key(resource.node) in snapshot.nodes
+                volume.made = True
                 volume.sync = None if with_data else Progress(self.cluster.clock, self.cluster.sync_seconds)
                 volume.pool.space.drop(rd.content_key(number))
                 origin = rd.snapshot_key(number, snapshot.name) if with_data else None

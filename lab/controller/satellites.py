@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -45,8 +46,8 @@ class _Slowness:
 class Satellites:
     """Failures to come, reports of those that came, and how long satellites take to answer.
 
-    Slowness is served outside of the cluster's lock: a request first takes effect, then waits for the satellites that
-    it asked.
+    Slowness is served outside of the cluster's lock: a request first takes effect, then waits for the
+    satellites that it asked.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -72,7 +73,7 @@ class Satellites:
     def report(self, node: str, message: str) -> str:
         """File an error report; answers its id as replies show it."""
         number = len(self.reports)
-        name = f"ErrorReport-66F0A1B2-{abs(hash(key(node))) % 0xFFFFF:05X}-{number:06d}.log"
+        name = f"ErrorReport-66F0A1B2-{zlib.crc32(key(node).encode()) % 0xFFFFF:05X}-{number:06d}.log"
         self.reports.append(
             ErrorReport(
                 node_name=node,
@@ -137,7 +138,7 @@ class Satellites:
 
     def wait(self, closing: threading.Event) -> None:
         """Wait for the satellites that this thread's request asked, or until ``closing`` is set."""
-        asked = getattr(self._asked, "nodes", set())
+        asked: set[str] = getattr(self._asked, "nodes", set())
         online = {one for one in asked if one in self.cluster.nodes and self.cluster.nodes[one].online}
         seconds = max((self._slowness.seconds.get(node, 0.0) for node in online), default=0.0)
         if seconds:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.server
 import itertools
@@ -42,10 +43,10 @@ class RequestRecord:
 
 
 class ControllerServer:
-    """Serves a cluster on loopback. ``requests`` records in order of arrival; ``connections`` counts TCP connections.
+    """Serves a cluster on loopback; ``requests`` is in order of arrival, ``connections`` counts those of TCP.
 
-    With ``tls`` a second port speaks HTTPS, and plain HTTP redirects ``/v1`` there; with ``redirect`` False only after
-    the controller property REST/AutoHTTPS was switched on.
+    With ``tls`` a second port speaks HTTPS, and plain HTTP redirects ``/v1`` there; with ``redirect`` False
+    only after the controller property REST/AutoHTTPS was switched on.
     """
 
     def __init__(
@@ -176,11 +177,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def finish(self) -> None:
         self.owner.closed(self.connection)
-        try:
+        # a connection that was reset on purpose has nothing to flush
+        with contextlib.suppress(OSError):
             super().finish()
-        except OSError:
-            # the connection was reset on purpose
-            pass
 
     def log_message(self, *_args: Any) -> None:
         """The record of requests is the log."""

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 from lab.controller import codes, names, props
 from lab.controller.codes import Reply
 from lab.controller.locking import locked
-from lab.controller.model import Resource, ResourceDefinition, Snapshot, SnapshotVolume, new_uuid
+from lab.controller.model import (
+    Resource,
+    ResourceDefinition,
+    Snapshot,
+    SnapshotVolume,
+    StoragePool,
+    new_uuid,
+)
 from lab.controller.names import key
 
 if TYPE_CHECKING:
@@ -33,7 +40,7 @@ class Snapshots:
 
     def _create(self, items: list[tuple[str, dict[str, Any]]]) -> Reply:
         reply = Reply(codes.CREATE, codes.SNAPSHOT)
-        planned = []
+        planned: list[tuple[ResourceDefinition, Snapshot]] = []
         for rd_name, body in items:
             rd = self.cluster.rd(rd_name)
             name = body.get("name") or ""
@@ -61,7 +68,7 @@ class Snapshots:
                 if resource.diskless:
                     raise reply.fail(
                         codes.SNAPSHOTS_NOT_SUPPORTED,
-                        f"Resource '{rd.name}' is diskless on node '{resource.node}', it cannot have snapshots.",
+                        f"Resource '{rd.name}' has no disk on '{resource.node}' to take a snapshot of.",
                     )
         else:
             chosen = [
@@ -72,11 +79,7 @@ class Snapshots:
         members = []
         for resource in chosen:
             if not self.cluster.nodes[key(resource.node)].online:
-                reply.warning(
-                    codes.W_NOT_CONNECTED,
-                    f"Snapshot of '{rd.name}' is not taken on node '{resource.node}': its satellite is not connected.",
-                    refs={"Node": resource.node},
-                )
+                reply.not_connected(resource.node, f"The node gets no snapshot of '{rd.name}'.")
             else:
                 members.append(resource)
         if not members:
@@ -94,7 +97,7 @@ class Snapshots:
             if not provider.snapshots or self.cluster.rest_version < provider.snapshots_since:
                 raise reply.fail(
                     codes.SNAPSHOTS_NOT_SUPPORTED,
-                    f"Storage pool '{volume.pool.name}' ({provider.kind}) on node '{resource.node}' has no snapshots.",
+                    f"Pool '{volume.pool.name}' ({provider.kind}) on '{resource.node}' has no snapshots.",
                     refs={"Node": resource.node, "StorPool": volume.pool.name},
                 )
             if not volume.made or not volume.up_to_date:
@@ -153,7 +156,7 @@ class Snapshots:
     def _charge(self, rd: ResourceDefinition, resource: Resource, number: int, copy: str) -> None:
         pool = resource.volumes[number].pool
         content = rd.content_key(number)
-        self.cluster.pools.measure(pool)
+        pool.space.measure(content, self.cluster.devices.allocated_kib(content))
         if pool.provider.shares_blocks:
             pool.space.put_copy(
                 copy, content, 0, dependent=pool.provider.dependent, measured=pool.provider.thin
@@ -164,7 +167,7 @@ class Snapshots:
         self.cluster.pools.note(pool)
 
     @locked
-    def list(
+    def list_all(
         self, nodes: list[str], resources: list[str], page: tuple[int, int] = (0, 0)
     ) -> list[dict[str, Any]]:
         """Missing names in the filters select nothing."""
@@ -212,18 +215,11 @@ class Snapshots:
         for one in wanted & set(snapshot.nodes):
             node, pool_name, _ = snapshot.nodes[one]
             if not self.cluster.nodes[one].online:
-                reply.warning(
-                    codes.W_NOT_CONNECTED,
-                    f"Satellite '{node}' is not connected, data of the snapshot may stay there.",
-                    refs={"Node": node},
-                )
-            else:
-                self.cluster.satellites.ask([node])
-                pool = self.cluster.pool_of(node, pool_name)
-                for number in snapshot.volumes if pool is not None else ():
-                    pool.space.drop(rd.snapshot_key(number, snapshot.name))  # type: ignore[union-attr]
-                if pool is not None:
-                    self.cluster.pools.note(pool)
+                reply.not_connected(node, "Data of the snapshot may stay on the node.")
+            self.cluster.satellites.ask([node])
+            pool = self.cluster.pool_of(node, pool_name)
+            if pool is not None and snapshot.has_content:
+                self._release(rd, snapshot, pool, self.cluster.nodes[one].online)
             del snapshot.nodes[one]
         if not snapshot.nodes:
             self.drop(rd, snapshot)
@@ -232,6 +228,17 @@ class Snapshots:
             rd.flags.add("DELETE")
             self.cluster.deletion.finish(rd, reply)
         return reply
+
+    def _release(
+        self, rd: ResourceDefinition, snapshot: Snapshot, pool: StoragePool, reachable: bool
+    ) -> None:
+        for number in snapshot.volumes:
+            content = rd.snapshot_key(number, snapshot.name)
+            if reachable:
+                pool.space.drop(content)
+            else:
+                pool.space.abandon(content)
+        self.cluster.pools.note(pool)
 
     def drop(self, rd: ResourceDefinition, snapshot: Snapshot) -> None:
         """Forget a snapshot and its bytes."""

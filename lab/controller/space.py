@@ -18,9 +18,9 @@ class _Held:
 class Space:
     """Use of one pool.
 
-    Copies that share blocks with their origin form a family: what they had in common when they were made counts once,
-    what each wrote later counts for itself. With ``dependent`` providers (ZFS) a deleted origin stays until the last
-    copy of it is gone.
+    Copies that share blocks with their origin form a family: what they had in common when they were made
+    counts once, what each wrote later counts for itself. With ``dependent`` providers (ZFS) a deleted origin
+    stays until the last copy of it is gone.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,12 @@ class Space:
             self._remove(key)
             key = origin
 
-    def keys(self) -> list[str]:
+    def abandon(self, key: str) -> None:
+        """The object's data stays behind on an unreachable node: its blocks are never given back."""
+        if key in self._held:
+            self._held[key].measured = False
+
+    def measurable(self) -> list[str]:
         """Objects whose blocks are to be measured."""
         return [key for key, held in self._held.items() if held.measured and key not in self._ghosts]
 

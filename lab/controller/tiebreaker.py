@@ -19,7 +19,7 @@ TB_FLAGS = {"DISKLESS", "DRBD_DISKLESS", "TIE_BREAKER"}
 
 
 class TieBreaker:
-    """A tie-breaker is wanted with an even number of disks, no voting diskless resource, and the automatism on."""
+    """Wanted with an even number of disks, no voting diskless resource, and the automatism on."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -66,14 +66,13 @@ class TieBreaker:
         if node is None:
             reply.warning(
                 codes.W_NO_TIE_BREAKER_NODE,
-                f"Could not find suitable node to automatically create a tie breaking "
-                f"resource for '{rd.name}'.",
+                f"No node is free for a tie-breaker of '{rd.name}'.",
             )
             return
         self.cluster.resources.record(rd, node, set(TB_FLAGS), None)
         reply.info(
             codes.I_TIE_BREAKER_CREATED,
-            f"Tie breaker resource '{rd.name}' created on node '{node.name}'",
+            f"Tie-breaker of '{rd.name}' created on node '{node.name}'.",
             refs={"Node": node.name},
         )
 
@@ -88,7 +87,7 @@ class TieBreaker:
             return
         reply.info(
             codes.I_TIE_BREAKER_DELETING,
-            f"Tie breaker of resource '{rd.name}' on node '{resource.node}' is superfluous and is deleted",
+            f"Tie-breaker of '{rd.name}' on node '{resource.node}' is not needed and goes.",
             refs={"Node": resource.node},
         )
         self.cluster.deletion.mark(rd, resource)

@@ -37,7 +37,7 @@ class Toggle:
 
     @locked
     def diskful(self, rd_name: str, node_name: str, pool_name: str = "", migrate_from: str = "") -> Reply:
-        """Fails with 310; warns with 1007 when the disk is there. ``migrate_from``: that node loses its disk."""
+        """Fails with 310; warns with 1007. ``migrate_from``: that node loses its disk afterwards."""
         rd = self.cluster.rd(rd_name)
         resource = rd.resources.get(key(node_name))
         reply = Reply(codes.MODIFY, codes.RSC, RscDfn=rd.name, Node=node_name)

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Tuple
+Version = tuple[int, ...]
 
-Version = Tuple[int, ...]
-
-_RELEASES = {
+_RELEASES: dict[Version, str] = {
     (1, 25): "1.31.0",
     (1, 26): "1.32.0",
     (1, 27): "1.33.0",

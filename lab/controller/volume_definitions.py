@@ -98,7 +98,7 @@ class VolumeDefinitions:
         return made
 
     @locked
-    def list(self, rd_name: str) -> list[dict[str, Any]]:
+    def list_all(self, rd_name: str) -> list[dict[str, Any]]:
         rd = self.cluster.rd(rd_name)
         return [self.cluster.views.volume_definition(rd, one) for _, one in sorted(rd.volumes.items())]
 
@@ -171,7 +171,7 @@ class VolumeDefinitions:
             if not pool.provider.thin and pool.cached_free_kib < growth:
                 raise reply.fail(
                     codes.NOT_ENOUGH_FREE_SPACE,
-                    f"Storage pool '{pool.name}' on node '{pool.node}' has too little room for {growth} KiB more.",
+                    f"Pool '{pool.name}' on node '{pool.node}' has no room for {growth} KiB more.",
                     refs={"Node": pool.node, "StorPool": pool.name},
                 )
 

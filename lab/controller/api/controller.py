@@ -31,13 +31,13 @@ def _pools(call: Call) -> Any:
     if "node" in call.args:
         call.cluster.node(call.args["node"])
     cached = call.flag("cached") and call.cluster.at_least("1.13")
-    found = call.cluster.pools.list(nodes, call.values("storage_pools"), call.values("props"), cached)
+    found = call.cluster.pools.list_all(nodes, call.values("storage_pools"), call.values("props"), cached)
     limit, offset = call.page
     return found[offset : offset + limit] if limit else found
 
 
 def _pool_definitions(call: Call) -> Any:
-    found = call.cluster.pools.list([], [], [], cached=True)
+    found = call.cluster.pools.list_all([], [], [], cached=True)
     return [{"storage_pool_name": name} for name in sorted({one["storage_pool_name"] for one in found})]
 
 
@@ -194,7 +194,7 @@ ROUTES = [
     Route(
         "GET",
         "/v1/nodes",
-        lambda c: c.cluster.node_calls.list(c.values("nodes"), c.values("props")),
+        lambda c: c.cluster.node_calls.list_all(c.values("nodes"), c.values("props")),
     ),
     Route("GET", "/v1/nodes/<node>", lambda c: c.cluster.node_calls.get(c.args["node"])),
     Route(
@@ -211,7 +211,7 @@ ROUTES = [
     Route("GET", "/v1/nodes/<node>/storage-pools", _pools),
     Route("GET", "/v1/view/storage-pools", _pools),
     Route("GET", "/v1/storage-pool-definitions", _pool_definitions),
-    Route("GET", "/v1/key-value-store", lambda c: c.cluster.kvs.list()),
+    Route("GET", "/v1/key-value-store", lambda c: c.cluster.kvs.list_all()),
     Route("GET", "/v1/key-value-store/<name>", lambda c: c.cluster.kvs.get(c.args["name"])),
     Route(
         "PUT",

@@ -14,7 +14,7 @@ _VOLUMES = f"{_ONE}/volume-definitions"
 
 
 def _list(call: Call) -> Any:
-    return call.cluster.definitions.list(
+    return call.cluster.definitions.list_all(
         call.values("resource_definitions"),
         call.values("props"),
         call.flag("with_volume_definitions"),
@@ -71,7 +71,7 @@ ROUTES = [
         lambda c: c.cluster.clones.status(c.args["clone"]),
         since="1.10",
     ),
-    Route("GET", _VOLUMES, lambda c: c.cluster.volume_definitions.list(c.args["rd"])),
+    Route("GET", _VOLUMES, lambda c: c.cluster.volume_definitions.list_all(c.args["rd"])),
     Route(
         "POST",
         _VOLUMES,

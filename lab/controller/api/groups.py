@@ -14,7 +14,7 @@ _ONE = f"{_ROOT}/<group>"
 
 
 def _list(call: Call) -> Any:
-    found = call.cluster.groups.list(call.values("resource_groups"), call.values("props"))
+    found = call.cluster.groups.list_all(call.values("resource_groups"), call.values("props"))
     limit, offset = call.page
     return found[offset : offset + limit] if limit else found
 

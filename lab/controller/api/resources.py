@@ -19,11 +19,12 @@ def _list(call: Call) -> Any:
     with call.cluster.lock:
         rd = call.cluster.rd(call.args["rd"])
         call.cluster.toggle.settle(rd)
-        return [call.cluster.views.resource(rd, one) for _, one in sorted(rd.resources.items())]
+        with call.cluster.attachment.one_look():
+            return [call.cluster.views.resource(rd, one) for _, one in sorted(rd.resources.items())]
 
 
 def _get(call: Call) -> Any:
-    with call.cluster.lock:
+    with call.cluster.lock, call.cluster.attachment.one_look():
         resource = call.cluster.resource(call.args["rd"], call.args["node"])
         return call.cluster.views.resource(call.cluster.rd(call.args["rd"]), resource)
 
@@ -33,7 +34,8 @@ def _volumes(call: Call) -> Any:
         resource = call.cluster.resource(call.args["rd"], call.args["node"])
         rd = call.cluster.rd(call.args["rd"])
         call.cluster.satellites.ask([resource.node])
-        shown = call.cluster.views.resource_with_volumes(rd, resource)["volumes"]
+        with call.cluster.attachment.one_look():
+            shown = call.cluster.views.resource_with_volumes(rd, resource)["volumes"]
         if "number" not in call.args:
             return shown
         for volume in shown:
@@ -70,7 +72,8 @@ def _view(call: Call) -> Any:
         for rd in {key(rd.name): rd for rd, _ in found}.values():
             cluster.toggle.settle(rd)
         cluster.satellites.ask(_thin_nodes(found))
-        return [cluster.views.resource_with_volumes(rd, one) for rd, one in found]
+        with cluster.attachment.one_look():
+            return [cluster.views.resource_with_volumes(rd, one) for rd, one in found]
 
 
 def _selected(call: Call, resource: Resource) -> bool:
@@ -149,7 +152,7 @@ ROUTES = [
         body=bodies.AUTOPLACE,
         created=True,
     ),
-    Route("GET", _CONNECTIONS, lambda c: c.cluster.connections.list(c.args["rd"])),
+    Route("GET", _CONNECTIONS, lambda c: c.cluster.connections.list_all(c.args["rd"])),
     Route(
         "GET",
         f"{_CONNECTIONS}/<left>/<right>",

@@ -49,7 +49,7 @@ class Stream:
 
 @dataclass(frozen=True, eq=False)
 class Route:
-    """``created``: success is 201. ``sync``: a bad body is 400, else 500. ``answers_bad_body`` False: it hangs."""
+    """``created``: success is 201. ``sync``: a bad body is 400, else 500."""
 
     method: str
     path: str

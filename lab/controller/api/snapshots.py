@@ -26,7 +26,7 @@ ROUTES = [
     Route(
         "GET",
         "/v1/view/snapshots",
-        lambda c: c.cluster.snapshots.list(c.values("nodes"), c.values("resources"), c.page),
+        lambda c: c.cluster.snapshots.list_all(c.values("nodes"), c.values("resources"), c.page),
     ),
     Route("GET", _ALL, lambda c: c.cluster.snapshots.list_of(c.args["rd"])),
     Route("GET", _ONE, lambda c: c.cluster.snapshots.get(c.args["rd"], c.args["snapshot"])),
