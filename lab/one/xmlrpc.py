@@ -108,7 +108,7 @@ class XmlRpc:
             server.register_function(self._info(kind), f"one.{kind}.info")
         server.register_function(self._host_pool, "one.hostpool.info")
         server.register_function(self._system_version, "one.system.version")
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         self._server = server
 
     def stop(self) -> None:

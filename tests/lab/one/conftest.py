@@ -13,11 +13,12 @@ from lab.one import Oned
 
 DRIVER = """#!/bin/bash
 # Acts like a driver whose volumes are files; a plan, if there is one for this call, replaces what it does.
-kind=$(basename "$(dirname "$(dirname "$0")")") action=$(basename "$0")
-input=$(cat)
+action=${0##*/} kind=${0%/*/*} kind=${kind##*/}
+while read -r line; do :; done
 for plan in "$PLANS/$kind.$action.once" "$PLANS/$kind.$action"; do
     if [ -e "$plan" ]; then
-        case $plan in *.once) mv "$plan" "$plan.used"; plan=$plan.used ;; esac
+        [[ $plan != *.once ]] || mv "$plan" "$plan.used"
+        [[ $plan != *.once ]] || plan=$plan.used
         source "$plan"
         exit
     fi
@@ -27,10 +28,11 @@ case $kind.$action in
     datastore.cp | datastore.clone) echo "OpenNebula-Image-${!#} raw" ;;
     datastore.mkfs) echo "OpenNebula-Image-${!#}" ;;
     *.monitor) echo "USED_MB=1024"; echo "TOTAL_MB=1048576"; echo "FREE_MB=1047552" ;;
-    tm.clone | tm.ln) mkdir -p "$(dirname "${2#*:}")"; : > "${2#*:}" ;;
-    tm.mkimage) mkdir -p "$(dirname "${3#*:}")"; : > "${3#*:}" ;;
-    tm.mkswap) mkdir -p "$(dirname "${2#*:}")"; : > "${2#*:}" ;;
-    tm.context) mkdir -p "$(dirname "${*: -3:1}" | sed 's/^[^:]*://')" ;;
+    tm.clone | tm.ln | tm.mkimage | tm.mkswap)
+        path=${*: -3:1} path=${path#*:}
+        [[ -d ${path%/*} ]] || mkdir -p "${path%/*}"
+        : > "$path"
+        ;;
     tm.delete | tm.mvds) rm -rf "${1#*:}" ;;
 esac
 """

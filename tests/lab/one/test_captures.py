@@ -114,7 +114,7 @@ class Stage:
         for script in (self.bench.drivers / "tm").iterdir():
             if script.name != "monitor":
                 acting = script.with_name(f"{script.name}.act")
-                acting.write_text(script.read_text().replace('$(basename "$0")', script.name))
+                acting.write_text(script.read_text().replace("${0##*/}", script.name))
                 acting.chmod(0o755)
                 script.write_text(RECORDER)
 

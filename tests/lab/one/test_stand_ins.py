@@ -169,11 +169,11 @@ def test_stat_prints_the_virtual_size(tmp_path: Path, make: Any, pack: Any) -> N
 @pytest.mark.parametrize("kind", ["raw", "gz", "bz2", "xz"])
 def test_stat_of_local_raw_images(tmp_path: Path, kind: str) -> None:
     image = tmp_path / "image"
-    data = bytes((3 << 20) + 1)
+    data = bytes((1 << 20) + 1)
     pack = {"raw": bytes, "gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}[kind]
     image.write_bytes(pack(data))
-    assert stat(str(image)).stdout == b"4\n"
-    assert stat(str(image), argv=True).stdout == b"4\n"
+    assert stat(str(image)).stdout == b"2\n"
+    assert stat(str(image), argv=True).stdout == b"2\n"
     if kind != "raw":
         assert stat(str(image), NO_DECOMPRESS="yes").stdout == b"1\n"
 
