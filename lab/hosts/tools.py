@@ -7,7 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from lab.hosts.layout import PROGRAMS, Layout
+from lab.hosts.layout import CHECKOUT, PROGRAMS, Layout
+from lab.hosts.session import SYSTEM_PATH
 
 SSH = """\
 #!{python} -IS
@@ -20,6 +21,15 @@ sys.exit(main({root!r}))
 """
 
 
+QEMU_IMG = """\
+#!{python}
+import sys
+
+sys.path[:0] = [{programs!r}, {checkout!r}]
+from qemu_img import main
+
+sys.exit(main(sys.argv[1:]))
+"""
 # Commands that refuse a device which is a plain file, or harm it.
 FILE_DEVICE_COMMANDS = ("dd", "blockdev", "blkdiscard")
 
@@ -29,6 +39,10 @@ def install(layout: Layout, *, block: bool) -> None:
     _write(
         layout.bin / "ssh", SSH.format(python=sys.executable, programs=str(PROGRAMS), root=str(layout.root))
     )
+    if not shutil.which("qemu-img", path=SYSTEM_PATH):
+        stand_in = QEMU_IMG.format(python=sys.executable, programs=str(PROGRAMS), checkout=str(CHECKOUT))
+        for directory in (layout.bin, layout.host_bin):
+            _write(directory / "qemu-img", stand_in)
     if not block:
         for command in FILE_DEVICE_COMMANDS:
             _write(layout.host_bin / command, (PROGRAMS / f"{command}.bash").read_text())
