@@ -36,8 +36,8 @@ class _Volume:
 class HostDevices:
     """Implements ``lab.devices_protocol.Devices`` with files, or with block devices over them.
 
-    While a guest writes on one host, the node on the others is one that cannot be opened (ENXIO), as DRBD does not let
-    a Secondary be opened then.
+    While a guest writes on one host, the node on the others is one that cannot be opened (ENXIO), as DRBD
+    does not let a Secondary be opened then.
     """
 
     def __init__(self, layout: Layout, *, block: bool) -> None:
@@ -118,7 +118,7 @@ class HostDevices:
             return next((key for key in self._volumes if self._identity(key) == identity), None)
 
     def promote(self, key: str, node: str) -> None:
-        """A guest on the node has opened the volume for writing. Raises DeviceBusy when another host writes."""
+        """A guest on the node has opened it for writing. Raises DeviceBusy when another host writes."""
         with self._lock:
             volume = self._volumes[key]
             writers = self.openers(key) | volume.primaries.keys()

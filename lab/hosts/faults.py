@@ -15,7 +15,8 @@ MOMENTS = ("before", "midway", "after")
 
 @dataclass(frozen=True)
 class SshFault:
-    """The ``nth`` call from now on, among those to ``host`` (None: any) whose command the pattern ``match`` finds.
+    """The ``nth`` call from now on, among those to ``host`` (None: any) whose command the pattern ``match``
+    finds.
 
     kind:
         ``lose``         the connection breaks: status 255, no output;
@@ -23,8 +24,9 @@ class SshFault:
         ``kill_driver``  the process that called ssh is killed (SIGKILL) at that moment;
         ``command``      the shell ``command`` runs on the front-end, then the call goes on.
     when:
-        ``before`` anything happens on the host, ``after`` all has happened there (the answer is lost), or ``midway``:
-        when ``at_byte`` bytes of standard input have reached the host, where the command then reads an end of file.
+        ``before`` anything happens on the host, ``after`` all has happened there (the answer is lost), or
+        ``midway``: when ``at_byte`` bytes of standard input have reached the host, where the command then
+        reads an end of file.
     """
 
     kind: str

@@ -17,12 +17,12 @@ from lab.hosts.session import Session
 class Guest:
     """A process on a host that holds a disk open, read-write or read-only, until ``close`` or the host's end.
 
-    All methods raise OSError with the number that the process got: ENOSPC for a write beyond the end, EIO for a read
-    there; EPIPE when the process is gone.
+    All methods raise OSError with the number that the process got: ENOSPC for a write beyond the end, EIO
+    for a read there; EPIPE when the process is gone.
     """
 
     def __init__(self, session: Session, devices: HostDevices, path: str, *, write: bool = True) -> None:
-        """Raises OSError when the path cannot be opened there, DeviceBusy when another host may not lose its role."""
+        """Raises OSError when the path cannot be opened there, DeviceBusy when another host is Primary."""
         self.host = session.environment["LAB_HOST"]
         self.path = path
         self._devices = devices

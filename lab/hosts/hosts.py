@@ -20,14 +20,16 @@ from lab.hosts.session import SYSTEM_PATH, Session, environment
 
 
 class Hosts:
-    """Hosts with devices, a home and datastores of their own, reached by the lab's ``ssh``; and their front-end.
+    """Hosts with devices, a home and datastores of their own, reached by the lab's ``ssh``; and their
+    front-end.
 
     root:
         directory of the lab's state; contents of volumes stay there after ``close``.
     datastores:
         absolute path at which every host sees its own datastores; on the front-end it is what it is.
-    ``mode`` and ``isolation`` are the strictest that the system permits, unless the environment variables LAB_DEVICES
-    (``block``, ``file``) and LAB_ISOLATION (``namespace``, ``rewrite``) name one. Raises OSError when that is not possible, ValueError for another word.
+    ``mode`` and ``isolation`` are the strictest that the system permits, unless the environment variables
+    LAB_DEVICES (``block``, ``file``) and LAB_ISOLATION (``namespace``, ``rewrite``) name one. Raises
+    OSError when that is not possible, ValueError for another word.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class Hosts:
         return {"LAB_ROOT": str(self.layout.root)}
 
     def set_power(self, name: str, on: bool) -> None:
-        """Off: every process on the host is dead and ssh gets no answer. Devices and files stay as they are."""
+        """Off: every process on the host is dead, ssh gets no answer. Devices and files stay as they are."""
         self.set_link(name, "up" if on else "down")
         if not on:
             processes.kill_all(self.layout.root, name)
@@ -112,7 +114,7 @@ class Hosts:
         )
 
     def open_disk(self, name: str, path: str, *, write: bool = True) -> Guest:
-        """Hold a disk open as a virtual machine on the host does. Raises OSError or DeviceBusy when that is refused."""
+        """Hold a disk open as a virtual machine does. Raises OSError or DeviceBusy when that is refused."""
         opened = path if self._namespaces else rewrite.outside(self.layout, name, path)
         guest = Guest(self._session(name), self.devices, opened, write=write)
         self._guests = [known for known in self._guests if known.alive] + [guest]
@@ -120,7 +122,10 @@ class Hosts:
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        """Every ssh call that ended: host, argv, stdin and stdout (bytes), rc (None: never answered), seconds, fault."""
+        """Every ssh call that ended, in that order.
+
+        Keys: host, argv, stdin and stdout (numbers of bytes), rc (None: no answer), seconds, fault.
+        """
         if not self.layout.calls.exists():
             return []
         return [json.loads(line) for line in self.layout.calls.read_text().splitlines()]

@@ -18,8 +18,8 @@ LOOP_SET_CAPACITY = 0x4C07
 class Loop:
     """One loop device, attached as long as this object (or anybody else) keeps it open.
 
-    It is detached right after it was opened here. Linux puts that off until the last close, so that a lab that is
-    killed leaves no loop device behind.
+    It is detached right after it was opened here. Linux puts that off until the last close, so that a lab
+    that is killed leaves no loop device behind.
     """
 
     def __init__(self, backing: Path) -> None:
@@ -33,7 +33,8 @@ class Loop:
             raise OSError(f"losetup: {made.stderr.strip()}")
         self.device = made.stdout.strip()
         self._descriptor = os.open(self.device, os.O_RDWR | os.O_CLOEXEC)
-        # A second opener makes Linux mark the device for detaching instead of doing it now (6.10 and later do so always).
+        # A second opener makes Linux mark the device for detaching instead of doing it now (6.10 and later
+        # do so always).
         with open(self.device, "rb") as second:
             fcntl.ioctl(second, LOOP_CLR_FD)
         self.number = os.fstat(self._descriptor).st_rdev

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One mount namespace per host: its own /dev, /tmp, home and datastores, and nothing of the front-end's state."""
+"""One mount namespace per host: its own /dev, /tmp, home and datastores, and none of the front-end's."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ class Namespaces:
 
     def _wait_ready(self, host: str) -> list[str]:
         holder = self._holders[host]
-        assert holder.stdout is not None and holder.stderr is not None
+        assert holder.stdout is not None
+        assert holder.stderr is not None
         word, *options = holder.stdout.readline().decode().split() or [""]
         if word != "ready":
             raise NamespaceUnavailable(holder.stderr.read().decode(errors="replace").strip())
@@ -66,7 +67,7 @@ class Namespaces:
 
 
 def _plan(layout: Layout, host: str) -> list[str]:
-    """See ``programs/holder.py``. The front-end's files are hidden, so that a host that is told to read one fails."""
+    """For ``programs/holder.py``. Hides the front-end's files: a host that is told to read one fails."""
     hidden = _outermost(["/tmp", "/var/tmp", str(layout.root)])
     plan = ["dev", str(layout.dev(host))]
     for directory in hidden:

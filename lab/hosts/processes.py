@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes of the lab's hosts, found in /proc.
 
-A process belongs to a host when its environment, as it was at exec, holds ``LAB_ROOT`` and ``LAB_HOST``: the lab's
-ssh gives it both, children inherit them, and unlike parent ids they survive a client that was killed.
+A process belongs to a host when its environment, as it was at exec, holds ``LAB_ROOT`` and ``LAB_HOST``:
+the lab's ssh gives it both, children inherit them, and unlike parent ids they survive a client that was
+killed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class FileIdentity:
-    """One file, or one block device (of which many nodes may exist), whatever the path by which it was opened."""
+    """One file, or one block device (which may have many nodes), whatever the path that was opened."""
 
     block_device: int = 0
     device: int = 0
@@ -88,7 +89,8 @@ def _flags(pid: int, descriptor: str) -> int:
 
 
 def kill_all(root: Path, host: str | None = None, patience: float = 5.0) -> None:
-    """Kill what runs on one host, or on all, and wait until it is gone. Raises TimeoutError after ``patience`` s.
+    """Kill what runs on one host, or on all, and wait until it is gone. Raises TimeoutError after
+    ``patience`` s.
 
     Repeats, because a process may fork while the list is read.
     """

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hosts where the system permits no mount namespace: commands are led to the host's own files by translating paths.
+"""Hosts where the system permits no mount namespace: commands are led to the host's own files by
+translating paths.
 
-Weaker than a namespace: it reaches the words of commands (and of ``test`` and ``cd``) in bash, but no redirection to
-a path and no ``[[``, and the front-end's files are in sight.
+Weaker than a namespace: it reaches the words of commands (and of ``test`` and ``cd``) in bash, but no
+redirection to a path and no ``[[``, and the front-end's files are in sight.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from lab.hosts.layout import PROGRAMS, Layout
 from lab.hosts.session import SYSTEM_PATH
 
 COMMANDS = """
-    [ bash blkdiscard blkid blockdev cat chmod chown cmp cp dd df du e2fsck fallocate file find flock fsck.ext4 fuser head
-    install ln ls md5sum mkdir mke2fs mkfs mkfs.ext2 mkfs.ext3 mkfs.ext4 mkfs.xfs mkfs.btrfs mkswap mktemp mount mv od
-    qemu-img readlink realpath resize2fs rm rmdir sed sh sha1sum sha256sum sha512sum stat sync tail tar tee test touch
-    truncate umount wc xxd
-""".split()
+    [ bash blkdiscard blkid blockdev cat chmod chown cmp cp dd df du e2fsck fallocate file find flock
+    fsck.ext4 fuser head install ln ls md5sum mkdir mke2fs mkfs mkfs.ext2 mkfs.ext3 mkfs.ext4 mkfs.xfs
+    mkfs.btrfs mkswap mktemp mount mv od qemu-img readlink realpath resize2fs rm rmdir sed sh sha1sum
+    sha256sum sha512sum stat sync tail tar tee test touch truncate umount wc xxd
+""".split()  # noqa: SIM905 - a list literal would take a line for each
 
 
 def install(layout: Layout) -> None:

@@ -39,9 +39,9 @@ def write_qcow2(
     """Write an image of ``virtual_size`` bytes.
 
     backing_file, data_file:
-        names that are stored as they are, whether or not such files exist. With a backing file every extent has to
-        consist of whole clusters. A data file takes the content, if there is some; a relative name counts from
-        ``path`` when it is written here, and from the working directory when QEMU opens it.
+        names that are stored as they are, whether or not such files exist. With a backing file every extent
+        has to consist of whole clusters. A data file takes the content, if there is some; a relative name
+        counts from ``path`` when it is written here, and from the working directory when QEMU opens it.
     Raises ValueError for extents that do not fit.
     """
     cluster = 1 << cluster_bits

@@ -52,7 +52,7 @@ def open_image(path: Path, kind: str | None = None) -> Image:
 
 @contextlib.contextmanager
 def _broken_is_image_error(kind: str) -> Iterator[None]:
-    """dissect lets pass whatever a broken image leads to: struct, enum and key errors, EOF, errors of its own."""
+    """dissect lets pass whatever a broken image leads to: struct, enum and key errors, EOF, its own."""
     try:
         yield
     except (OSError, ImageError):
@@ -124,7 +124,8 @@ class Qcow2Image(Image):
     def start(self) -> None:
         from dissect.hypervisor.disk.qcow2 import QCow2
 
-        # QEMU looks for a backing file from the image's directory and for a data file from its own working directory.
+        # QEMU looks for a backing file from the image's directory and for a data file from its own working
+        # directory.
         named = {
             "backing_file": (self.backing_name, self.path.parent),
             "data_file": (self._disk.image_data_file, Path()),

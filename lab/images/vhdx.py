@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dynamic VHDX images, by Microsoft's [MS-VHDX].
 
-Order in the file (MiB): 0 identifier, headers and region tables; 1 log; 2 metadata; 3 block allocation table; 4 blocks.
+Order in the file (MiB): 0 identifier, headers and region tables; 1 log; 2 metadata; 3 block allocation
+table; 4 blocks.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ END_OF_STREAM, GRAIN_TABLE, GRAIN_DIRECTORY, FOOTER = range(4)
 def write_vmdk(
     path: Path, virtual_size: int, extents: Mapping[int, bytes], subformat: str = "monolithicSparse"
 ) -> None:
-    """``subformat``: monolithicSparse or streamOptimized. Raises ValueError for another, or when the size is odd."""
+    """``subformat``: monolithicSparse or streamOptimized. Raises ValueError for another or an odd size."""
     if subformat not in ("monolithicSparse", "streamOptimized"):
         raise ValueError(f"no such kind of VMDK here: {subformat}")
     if virtual_size % SECTOR:

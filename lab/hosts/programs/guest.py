@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A process that holds one disk open as a virtual machine does; see ``lab.hosts.guest`` for the other end.
 
-Arguments: path, ``rw`` or ``ro``. Requests on standard input, one line each: ``write OFFSET LENGTH`` (the bytes
-follow), ``read OFFSET LENGTH``, ``size``, ``sha256``. Answers: ``ok LENGTH`` and so many bytes, or ``error ERRNO``.
-The first answer, to the opening, is followed by a line with block device number, device and inode of the file. The end of the input ends the process.
+Arguments: path, ``rw`` or ``ro``. Requests on standard input, one line each: ``write OFFSET LENGTH`` (the
+bytes follow), ``read OFFSET LENGTH``, ``size``, ``sha256``. Answers: ``ok LENGTH`` and so many bytes, or
+``error ERRNO``. The first answer, to the opening, is followed by a line with block device number, device
+and inode of the file. The end of the input ends the process.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Holds the mount namespace of one host, for as long as its standard input stays open.
 
-Arguments are a plan, in order: ``dev DIR`` (DIR becomes /dev, with the usual character devices), ``hide DIR`` (an empty
-tmpfs takes its place) and ``bind DIR PLACE`` (DIR as it was before the plan began appears at PLACE).
-Answers ``ready`` on standard output, with the options by which nsenter joins. The lab's end, even by SIGKILL, closes
-the input; then the namespace and all its mounts are gone.
+Arguments are a plan, in order: ``dev DIR`` (DIR becomes /dev, with the usual character devices), ``hide
+DIR`` (an empty tmpfs takes its place) and ``bind DIR PLACE`` (DIR as it was before the plan began appears
+at PLACE). Answers ``ready`` on standard output, with the options by which nsenter joins. The lab's end,
+even by SIGKILL, closes the input; then the namespace and all its mounts are gone.
 """
 
 from __future__ import annotations

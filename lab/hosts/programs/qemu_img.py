@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stands for qemu-img where it is not installed: the few calls that a storage driver makes, read from real images.
+"""Stands for qemu-img where it is not installed: the few calls that a storage driver makes, read from real
+images.
 
     info --output=json [-U] [-f FORMAT] FILE
     convert [-f FORMAT | --image-opts] -O raw [-U] [-n [--target-is-zero]] SOURCE TARGET

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Moves bytes between the caller of ssh and the command on the host.
 
-The command never holds the caller's own descriptors: when the ssh client is killed, its caller sees the end of the
-output at once, while the command on the host learns of it only by EOF and EPIPE. So it is with a real connection.
+The command never holds the caller's own descriptors: when the ssh client is killed, its caller sees the end
+of the output at once, while the command on the host learns of it only by EOF and EPIPE. So it is with a
+real connection.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab's ssh: runs a command on a host of the lab, with the manners and the failures of a network between.
 
-Loaded for every call, so that it imports only what is there or cheap; json, for one, doubles the time to start.
+Loaded for every call, so that it imports only what is there or cheap; json, for one, doubles the time to
+start.
 """
 
 from __future__ import annotations
@@ -106,12 +107,12 @@ def _connect(root: str, host: str, timeout: float) -> None:
 
 
 def _session(root: str, call: Call) -> tuple[list[str], dict[str, str]]:
-    """Program and environment for the host's side: the login shell in the home directory, as sshd starts it."""
+    """Program and environment on the host: the login shell in the home directory, as sshd starts it."""
     lines = _host_file(root, call.host, "session").splitlines()
     split = lines.index("")
     environment = dict(line.split("=", 1) for line in lines[split + 1 :])
     shell = environment["SHELL"]
-    enter = lines[:split] + [shell]
+    enter = [*lines[:split], shell]
     if call.command:
         return [*enter, "-c", 'cd && exec "$SHELL" -c "$1"', "sshd", " ".join(call.command)], environment
     return [*enter, "-c", 'cd && exec "$SHELL"'], environment
@@ -135,7 +136,7 @@ def _log(
     started: float,
     fault: object,
 ) -> None:
-    """Append the call to the record: one JSON object a line, by one write, so that calls at the same time stay apart."""
+    """Append the call to the record: a line of JSON, by one write, so that calls do not mix."""
     fields = {
         "host": _string(host),
         "argv": "[" + ", ".join(map(_string, words)) + "]",

@@ -10,7 +10,7 @@ SIGKILL = 9
 
 
 class Fault:
-    """What happens to one call. ``when``: before the command, after it, or midway (after ``at_byte`` of its input)."""
+    """What happens to one call. ``when``: before the command, after it or midway (see ``at_byte``)."""
 
     def __init__(self, kind: str = "", when: str = "", at_byte: int | None = None, command: str = "") -> None:
         self.kind = kind
@@ -25,7 +25,7 @@ class Fault:
         return f"{self.kind} {self._when}"
 
     def strike(self, host: str) -> None:
-        """Raises ConnectionError when the caller is to see a lost connection; returns when the call just goes on."""
+        """Raises ConnectionError when the caller is to see a lost connection; else the call goes on."""
         if self.kind == "lose":
             raise ConnectionError(f"Connection to {host} closed by remote host.")
         if self.kind == "hang":

@@ -5,20 +5,23 @@ from __future__ import annotations
 
 FLAGS = "46AaCfGgKkMNnqsTtVvXxYy"
 WITH_VALUE = "BbcDEeFIiJLlmOoPpQRSWw"
-# What has no meaning in the lab, where a silent no-op would deceive the caller: multiplexing commands, no session, ...
+# What has no meaning in the lab, where a silent no-op would deceive the caller: multiplexing commands, no
+# session, ...
 UNSUPPORTED = "GNOQVWfs"
-# Options of ssh_config(5) that a program may reasonably give with -o. Others are refused, as a misspelt one would be.
+# Options of ssh_config(5) that a program may reasonably give with -o. Others are refused, as a misspelt one
+# would be.
 KEYWORDS = frozenset(
     """
-    addkeystoagent addressfamily batchmode bindaddress bindinterface checkhostip ciphers clearallforwardings compression
-    connectionattempts connecttimeout controlmaster controlpath controlpersist enablesshkeysign escapechar
-    exitonforwardfailure fingerprinthash forwardagent forwardx11 gatewayports globalknownhostsfile gssapiauthentication
-    hashknownhosts hostbasedauthentication hostkeyalgorithms hostkeyalias hostname identitiesonly identityagent identityfile
-    ipqos kbdinteractiveauthentication kexalgorithms loglevel macs nohostauthenticationforlocalhost
-    numberofpasswordprompts passwordauthentication permitlocalcommand port preferredauthentications proxycommand proxyjump
+    addkeystoagent addressfamily batchmode bindaddress bindinterface checkhostip ciphers clearallforwardings
+    compression connectionattempts connecttimeout controlmaster controlpath controlpersist enablesshkeysign
+    escapechar exitonforwardfailure fingerprinthash forwardagent forwardx11 gatewayports
+    globalknownhostsfile gssapiauthentication hashknownhosts hostbasedauthentication hostkeyalgorithms
+    hostkeyalias hostname identitiesonly identityagent identityfile ipqos kbdinteractiveauthentication
+    kexalgorithms loglevel macs nohostauthenticationforlocalhost numberofpasswordprompts
+    passwordauthentication permitlocalcommand port preferredauthentications proxycommand proxyjump
     pubkeyauthentication rekeylimit requesttty serveralivecountmax serveraliveinterval sessiontype stdinnull
     stricthostkeychecking tcpkeepalive updatehostkeys user userknownhostsfile verifyhostkeydns visualhostkey
-    """.split()
+    """.split()  # noqa: SIM905 - a list literal would take a line for each
 )
 
 
@@ -27,7 +30,7 @@ class UsageError(Exception):
 
 
 class Call:
-    """One invocation. ``options`` holds what -o gave, keywords in lower case; the first value counts, as in ssh."""
+    """One invocation. ``options``: what -o gave, keywords in lower case; the first value counts."""
 
     def __init__(self, words: list[str]) -> None:
         self.options: dict[str, str] = {}
@@ -40,7 +43,7 @@ class Call:
         self.command = self._take_options(rest)
 
     def _take_options(self, words: list[str]) -> list[str]:
-        """Reads options up to the first other word, returns the rest. ssh does so before and after the destination."""
+        """Reads options up to the first other word, returns the rest. ssh does so twice, around the host."""
         while words and words[0].startswith("-") and words[0] != "-":
             letters = words.pop(0)[1:]
             if letters == "-":
@@ -85,5 +88,5 @@ class Call:
         unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:].lower())
         number = text[:-1] if unit else text
         if not number.isdigit():
-            raise UsageError(f"command-line line 0: invalid time value.")
+            raise UsageError("command-line line 0: invalid time value.")
         return float(number) * (unit or 1) or None

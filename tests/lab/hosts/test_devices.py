@@ -28,7 +28,7 @@ def test_exposed_device_reads_as_zeros_and_has_its_size(hosts):
     make_volume(hosts, "alice")
     done = hosts.run(
         "alice",
-        f"blockdev --getsize64 {BY_RES}; sha256sum < /dev/null; cmp -n 4194304 {BY_RES} /dev/zero && echo zeros",
+        f"blockdev --getsize64 {BY_RES}; cmp -n 4194304 {BY_RES} /dev/zero && echo zeros",
     )
     assert done.stdout.split()[0] == str(4 << 20)
     assert done.stdout.endswith("zeros\n")
@@ -41,7 +41,12 @@ def test_by_res_path_leads_to_the_device_node(hosts):
 
 def test_block_test_succeeds_for_devices_only(hosts):
     make_volume(hosts, "alice")
-    script = f"test -b {NODE} && echo node; [ -b {BY_RES} ] && echo link; touch ~/plain; [ -b ~/plain ] || echo plain; [ -b /dev/drbd1001 ] || echo none"
+    script = f"""
+        test -b {NODE} && echo node
+        [ -b {BY_RES} ] && echo link
+        touch ~/plain; [ -b ~/plain ] || echo plain
+        [ -b /dev/drbd1001 ] || echo none
+    """
     assert hosts.run("alice", script).stdout.split() == ["node", "link", "plain", "none"]
 
 
@@ -196,7 +201,7 @@ class TestOnePrimary:
             guest.write(0, b"mine")
             assert hosts.devices.openers(key) == {"alice"}
             for write in (True, False):
-                with pytest.raises(OSError) as refused:
+                with pytest.raises(OSError, match="No such device or address") as refused:
                     hosts.open_disk("bob", BY_RES, write=write)
                 assert refused.value.errno == errno.ENXIO
             assert ssh.script("bob", f"printf yours | dd of={BY_RES} conv=notrunc").returncode == 1
@@ -259,7 +264,7 @@ class TestOnePrimary:
         hosts.set_power("alice", False)
         assert not guest.alive
         assert hosts.devices.openers(key) == set()
-        with pytest.raises(OSError):
+        with pytest.raises(BrokenPipeError):
             guest.read(0, 1)
         with hosts.open_disk("bob", NODE) as other:
             assert other.read(0, 7) == b"written"
@@ -268,13 +273,10 @@ class TestOnePrimary:
 def test_guest_meets_the_end_of_the_disk(hosts):
     make_volume(hosts, "alice", size_kib=MIB)
     with hosts.open_disk("alice", NODE) as guest:
-        for attempt, number in (
-            (lambda: guest.write((1 << 20) - 2, b"1234"), errno.ENOSPC),
-            (lambda: guest.read(1 << 20, 1), errno.EIO),
-        ):
-            with pytest.raises(OSError) as end:
-                attempt()
-            assert end.value.errno == number
+        with pytest.raises(OSError, match="No space left on device"):
+            guest.write((1 << 20) - 2, b"1234")
+        with pytest.raises(OSError, match="Input/output error"):
+            guest.read(1 << 20, 1)
         guest.write(10, b"abc")
         assert guest.sha256() == hashlib.sha256(bytes(10) + b"abc" + bytes((1 << 20) - 13)).hexdigest()
 

@@ -131,7 +131,8 @@ def test_ordinary_user_has_hosts_too(tmp_path_factory):
         os.chown(root, nobody.pw_uid, nobody.pw_gid)
         script = (
             SCENARIO
-            + "print(hosts.mode, hosts.isolation)\nprint(hosts.run('alice', 'head -c 5 /dev/drbd1000; id -u').stdout)\nhosts.close()"
+            + "print(hosts.mode, hosts.isolation)\n"
+            + "print(hosts.run('alice', 'head -c 5 /dev/drbd1000; id -u').stdout)\nhosts.close()"
         )
         words = [python, "-B", "-c", script, str(root / "lab")]
         done = subprocess.run(

@@ -100,7 +100,8 @@ def test_zeros_are_left_out_on_request(qemu_img, images):
 
 
 def test_convert_a_stretch_of_the_disk(qemu_img, images):
-    window = "driver=raw,offset=4096,size=131072,file.driver=qcow2,file.file.driver=file,file.file.filename=a.qcow2"
+    window = "driver=raw,offset=4096,size=131072,file.driver=qcow2,"
+    window += "file.file.driver=file,file.file.filename=a.qcow2"
     assert qemu_img("convert", "--image-opts", "-O", "raw", window, "out").returncode == 0
     assert (images / "out").read_bytes() == flat(SIZE, EXTENTS)[4096 : 4096 + 131_072]
 

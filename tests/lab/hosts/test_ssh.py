@@ -106,7 +106,12 @@ class TestIsolation:
         ).stdout.decode().split("\n\n")[1] == (f"{best_hosts.layout.root}/hosts:\nalice\n")
 
     def test_usual_character_devices_are_there(self, best_ssh):
-        script = "head -c 2 /dev/zero | od -An -tx1; echo x > /dev/null; cat <(echo sub) /dev/stdin; test -c /dev/urandom && test -d /dev/shm"
+        script = """
+            head -c 2 /dev/zero | od -An -tx1
+            echo x > /dev/null
+            cat <(echo sub) /dev/stdin
+            test -c /dev/urandom && test -d /dev/shm
+        """
         done = best_ssh("alice", script, stdin=b"in\n")
         assert (done.stdout, done.returncode) == (b" 00 00\nsub\nin\n", 0)
 
@@ -268,7 +273,7 @@ class TestFaults:
         "wrong", [{"kind": "explode"}, {"kind": "lose", "when": "midway"}, {"kind": "lose", "nth": 0}]
     )
     def test_impossible_faults_are_refused(self, wrong):
-        with pytest.raises(ValueError, match="fault|at_byte|nth"):
+        with pytest.raises(ValueError, match=r"fault|at_byte|nth"):
             SshFault(**wrong)
 
 

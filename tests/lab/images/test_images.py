@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images made by the lab hold the bytes that were asked for: read back by dissect.hypervisor and, if there, qemu-img."""
+"""Images made by the lab hold the bytes that were asked for, as dissect.hypervisor and qemu-img read them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lab.images.reading import Image, ImageError, open_image, probe
 # No multiple of a cluster, a grain or a block.
 SIZE = 5 * 1024 * 1024 + 3 * 512
 NOISE = (
-    random.Random(1).randbytes(200_000) if hasattr(random.Random, "randbytes") else bytes(range(256)) * 800
+    random.Random(1).randbytes(200_000)
 )
 EXTENTS = {0: b"boot" * 300, 1_000_001: NOISE, SIZE - 7: b"the end"}
 WRITERS = {
@@ -133,8 +133,7 @@ def test_truncated_image_is_an_error_and_no_crash(tmp_path, name, cut):
     WRITERS[name](path, SIZE, EXTENTS)
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ImageError):
-        image = open_image(path, name.partition("-")[0])
-        content(image)
+        content(open_image(path, name.partition("-")[0]))
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
