@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,7 +85,10 @@ def test_driver_environment(cloud: Cloud) -> None:
     assert call.name == "datastore/linstor/stat"
 
 
-def test_ssh_of_the_lab_comes_first(cloud: Cloud) -> None:
+def test_commands_of_the_lab_come_first(cloud: Cloud) -> None:
+    path = cloud.env()["PATH"]
+    assert shutil.which("ssh", path=path) == str(cloud.hosts.bin_dir / "ssh")
+    assert shutil.which("onevm", path=path) == str(cloud.one.tree.bin / "onevm")
     for host in HOSTS:
         done = subprocess.run(
             ["ssh", host, "echo $LAB_HOST"], env=cloud.env(), capture_output=True, text=True
@@ -107,6 +111,17 @@ def test_guest_content_survives_a_move_to_another_host(cloud: Cloud) -> None:
     second = cloud.one.vm_instantiate([image], host="bob")
     assert cloud.one.hypervisor.guest(second.id, 0).read(4096, 16) == b"written by alice"
     cloud.one.vm_terminate(second, hard=True)
+
+
+def test_two_hosts_share_a_cdrom(cloud: Cloud) -> None:
+    volume(cloud, "cd", "alice", "bob")
+    image = cloud.one.image_create("cd", size=8, source="cd", type="CDROM")
+    vms = [cloud.one.vm_instantiate([image], host=host) for host in ("alice", "bob")]
+    assert [(vm.lcm_state, vm.error) for vm in vms] == [(LcmState.RUNNING, "")] * 2
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        cloud.one.hypervisor.guest(vms[0].id, 0).write(0, b"x")
+    for vm in vms:
+        cloud.one.vm_terminate(vm, hard=True)
 
 
 def test_a_volume_that_is_not_there_is_a_boot_failure(cloud: Cloud) -> None:

@@ -139,6 +139,19 @@ def test_boot_failure_and_retry(bench: Bench, images: list[Image]) -> None:
     assert bench.one.vm_recover(vm, "retry").lcm_state is LcmState.RUNNING
 
 
+def test_a_failed_boot_lets_all_disks_go(bench: Bench, images: list[Image]) -> None:
+    bench.plan("tm.ln", ":")
+    vm = bench.one.vm_instantiate(images[:2], host="host0")
+    assert vm.lcm_state is LcmState.BOOT_FAILURE
+    assert not bench.one.hypervisor.is_running(vm.id)
+
+
+def test_a_source_with_a_colon_is_passed_as_it_is(bench: Bench) -> None:
+    image = bench.one.image_create("odd", size=10, source="pool:odd")
+    bench.one.vm_instantiate([image], host="host0")
+    assert bench.one.calls[0].argv[0] == "pool:odd"
+
+
 def test_attach_and_detach_running(bench: Bench, vm: VirtualMachine) -> None:
     more = bench.one.image_create("more", path="/srv/images/os.img")
     before = len(bench.one.calls)
