@@ -120,6 +120,17 @@ def test_copy_is_independent_and_sparse(hosts):
     assert hosts.devices.allocated_kib("CLONE/0") < MIB
 
 
+def test_copy_and_allocation_include_what_a_command_has_just_written(hosts):
+    key = make_volume(hosts, "alice")
+    # No fsync: what a block device has taken is still on its way to the content.
+    hosts.run("alice", f"dd if=/dev/urandom of={NODE} bs=1M count=2 status=none", check=True)
+    digest = hosts.run("alice", f"cat {NODE} | sha256sum").stdout
+    hosts.devices.copy(key, "CLONE/0")
+    assert hosts.devices.allocated_kib(key) == 2 * MIB
+    hosts.devices.expose("CLONE/0", "bob", ["/dev/drbd1001"])
+    assert hosts.run("bob", "cat /dev/drbd1001 | sha256sum").stdout == digest
+
+
 def test_create_and_copy_never_replace_a_volume(hosts):
     key = make_volume(hosts)
     with pytest.raises(FileExistsError):

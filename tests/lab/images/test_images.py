@@ -18,9 +18,7 @@ from lab.images.reading import Image, ImageError, open_image, probe
 
 # No multiple of a cluster, a grain or a block.
 SIZE = 5 * 1024 * 1024 + 3 * 512
-NOISE = (
-    random.Random(1).randbytes(200_000)
-)
+NOISE = random.Random(1).randbytes(200_000)
 EXTENTS = {0: b"boot" * 300, 1_000_001: NOISE, SIZE - 7: b"the end"}
 WRITERS = {
     "qcow2": lambda path, size, extents: write_qcow2(path, size, extents),
