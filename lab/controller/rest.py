@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import traceback
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from lab.controller.api import ROUTES, Call, Route, Stream
 from lab.controller.api.route import Answer
 from lab.controller.cluster import Cluster
 from lab.controller.codes import ApiError, Entry, Reply
+from lab.controller.versions import Version
 
 _OPEN_PATHS = ("/", "/ui", "/health")
 
@@ -50,6 +52,16 @@ def http_status(reply: Reply, created: bool) -> int:
     return 201 if created else 200
 
 
+@functools.lru_cache(maxsize=None)
+def _routes(version: Version) -> Map:
+    """Routes that a server of the version has; compiling them is dear, so once per version."""
+    known = [one for one in ROUTES if version >= versions.parse(one.since)]
+    rules = [Rule(one.path, methods=[one.method], endpoint=one) for one in known]
+    made = Map(rules, strict_slashes=False, merge_slashes=False)
+    made.update()
+    return made
+
+
 class RestApi:
     """The routes that a server of the cluster's REST version has.
 
@@ -59,9 +71,7 @@ class RestApi:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.clone_swallows_bad_bodies = False
-        known = [one for one in ROUTES if cluster.rest_version >= versions.parse(one.since)]
-        rules = [Rule(one.path, methods=[one.method], endpoint=one) for one in known]
-        self._map = Map(rules, strict_slashes=False, merge_slashes=False)
+        self._map = _routes(cluster.rest_version)
 
     def handle(
         self, method: str, path: str, query: str, body: bytes, headers: dict[str, str], address: str
