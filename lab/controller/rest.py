@@ -52,7 +52,7 @@ def http_status(reply: Reply, created: bool) -> int:
     return 201 if created else 200
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _routes(version: Version) -> Map:
     """Routes that a server of the version has; compiling them is dear, so once per version."""
     known = [one for one in ROUTES if version >= versions.parse(one.since)]

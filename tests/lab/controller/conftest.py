@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator
+from collections.abc import Iterator
+from typing import Any, Callable
 
 import linstor
 import pytest
@@ -109,7 +110,9 @@ def client() -> Iterator[Callable[..., linstor.Linstor]]:
     connected: list[linstor.Linstor] = []
 
     def made(server: ControllerServer, **options: Any) -> linstor.Linstor:
-        lin = linstor.Linstor(f"linstor://{server.host}:{server.port}", timeout=10, keep_alive=True, **options)
+        lin = linstor.Linstor(
+            f"linstor://{server.host}:{server.port}", timeout=10, keep_alive=True, **options
+        )
         lin.connect()
         connected.append(lin)
         return lin

@@ -14,9 +14,7 @@ import yaml
 
 from lab.controller import RequestRecord
 
-_NEXT_TO_CHECKOUT = (
-    Path(__file__).parents[3].parent / "shared" / "reference" / "linstor_rest_v1_openapi.yaml"
-)
+_NEXT_TO_CHECKOUT = Path(__file__).parents[3].parent / "shared" / "reference" / "linstor_rest_v1_openapi.yaml"
 # single GETs that the description lacks, or has as an array where the server and its clients have an object
 _SINGLE = {
     "/v1/nodes/{node}": "Node",
@@ -76,7 +74,8 @@ class OpenApi:
         self._components = {"schemas": _closed(schemas)}
         self._responses = document["components"]["responses"]
         self._paths = [
-            (self._pattern(template), template, operations) for template, operations in document["paths"].items()
+            (self._pattern(template), template, operations)
+            for template, operations in document["paths"].items()
         ]
         self._paths.sort(key=lambda one: one[1].count("{"))
         self._validators: dict[str, Any] = {}

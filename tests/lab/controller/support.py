@@ -67,9 +67,7 @@ class Rest:
         response = self._connection.getresponse()
         data = response.read()
         is_json = response.headers.get("Content-Type") == "application/json"
-        return Answer(
-            response.status, json.loads(data) if is_json and data else data, dict(response.headers)
-        )
+        return Answer(response.status, json.loads(data) if is_json and data else data, dict(response.headers))
 
     def get(self, path: str) -> Any:
         """The JSON of a list or an object that is there."""

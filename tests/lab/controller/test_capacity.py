@@ -125,9 +125,10 @@ def test_size_info_from_the_cache(rest: Rest, devices: NoDevices, clock: Clock) 
     assert _size_info(rest, ignore_cache_older_than_sec=60) == before
     assert _size_info(rest, ignore_cache_older_than_sec=40) != before
     devices.write("VM-1/0", 2048 * 1024, BLOCK * 512)
-    assert _size_info(rest, ignore_cache_older_than_sec=-1)["space_info"]["available_size_in_kib"] == (
-        300 * GIB - 2 * 4096
-    ) // 2
+    assert (
+        _size_info(rest, ignore_cache_older_than_sec=-1)["space_info"]["available_size_in_kib"]
+        == (300 * GIB - 2 * 4096) // 2
+    )
 
 
 def test_size_info_of_a_missing_group(rest: Rest) -> None:
@@ -144,7 +145,9 @@ def test_size_info_of_all_groups(rest: Rest) -> None:
     assert answer.json["result"]["one-three"]["space_info"]["capacity_in_kib"] == 100 * GIB
 
 
-@pytest.mark.parametrize("property_name", ["MaxFreeCapacityOversubscriptionRatio", "MaxOversubscriptionRatio"])
+@pytest.mark.parametrize(
+    "property_name", ["MaxFreeCapacityOversubscriptionRatio", "MaxOversubscriptionRatio"]
+)
 def test_oversubscription_limits_placement(rest: Rest, property_name: str) -> None:
     """Guide 2.3: on free and on total capacity."""
     rest.post("controller/properties", {"override_props": {property_name: "1"}})

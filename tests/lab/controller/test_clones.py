@@ -121,9 +121,7 @@ def test_a_clone_that_fails_stays(cluster: Cluster, rest: Rest, devices: NoDevic
     rest.finished_clone("vm-1", "vm-2")
 
 
-def test_clone_with_other_props_group_and_size(
-    rest_of: Callable[..., Any], devices: NoDevices
-) -> None:
+def test_clone_with_other_props_group_and_size(rest_of: Callable[..., Any], devices: NoDevices) -> None:
     """Guide 2.11: override_props (1.26), resource_group (1.24), volume_sizes (1.29.1)."""
     _, rest = rest_of(rest_version="1.29.1")
     rest.spawn("vm-1", resource_definition_props={"Aux/one/image": "5", "Aux/one/x": "1", "Aux/y/z": "1"})

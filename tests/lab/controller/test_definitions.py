@@ -295,9 +295,9 @@ def test_truncate(rest_of: Callable[..., Any], devices: NoDevices) -> None:
     devices.close("VM-1/0", "alice")
     assert rest.delete("resource-definitions/vm-1/resources").status == 200
     assert rest.flags("vm-1") == {}
-    assert rest.delete(
-        "resource-definitions/vm-1/resources?delete_empty_resource_definition=True"
-    ).status == 200
+    assert (
+        rest.delete("resource-definitions/vm-1/resources?delete_empty_resource_definition=True").status == 200
+    )
     assert rest.call("GET", "resource-definitions/vm-1").status == 404
 
 

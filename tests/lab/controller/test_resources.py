@@ -414,7 +414,9 @@ def test_two_primaries(rest: Rest, devices: NoDevices, path: str) -> None:
     devices.open("VM-1/0", "alice")
     assert rest.put(path, TWO).status == 200
     devices.open("VM-1/0", "bob")
-    assert rest.resource("vm-1", "alice")["state"] == rest.resource("vm-1", "bob")["state"] == {"in_use": True}
+    assert (
+        rest.resource("vm-1", "alice")["state"] == rest.resource("vm-1", "bob")["state"] == {"in_use": True}
+    )
     devices.close("VM-1/0", "bob")
     rest.put("resource-definitions/vm-1", {"override_props": {"DrbdOptions/Net/protocol": "B"}})
     with pytest.raises(DeviceBusy):

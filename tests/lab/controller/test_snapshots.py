@@ -32,7 +32,9 @@ def _restore_volumes(rest: Rest, snapshot: str, target: str, source: str = "vm-1
 def _define(rest: Rest, name: str, *sizes: int, **more: Any) -> None:
     rest.post("resource-definitions", {"resource_definition": {"name": name, **more}})
     for size in sizes:
-        rest.post(f"resource-definitions/{name}/volume-definitions", {"volume_definition": {"size_kib": size}})
+        rest.post(
+            f"resource-definitions/{name}/volume-definitions", {"volume_definition": {"size_kib": size}}
+        )
 
 
 def test_a_snapshot_keeps_the_bytes_of_its_instant(rest: Rest, devices: NoDevices) -> None:
@@ -102,8 +104,11 @@ def test_snapshot_support(
 ) -> None:
     """Invariant 25: plain LVM only since REST 1.29."""
     _, rest = rest_of(provider=provider, rest_version=version)
-    pool = next(one for one in rest.get("view/storage-pools") if one["node_name"] == "alice"
-                and one["storage_pool_name"] == "thin")
+    pool = next(
+        one
+        for one in rest.get("view/storage-pools")
+        if one["node_name"] == "alice" and one["storage_pool_name"] == "thin"
+    )
     assert pool["supports_snapshots"] == (problem[0] == 201)
     rest.spawn("vm-1")
     clock.advance(1)
@@ -164,7 +169,9 @@ def test_delete_with_an_offline_node_leaves_an_orphan(
     assert rest.delete("resource-definitions/vm-1/snapshots/s1").told == ["W1002", "S2"]
     cluster.set_online("bob", True)
     rest.delete("resource-definitions/vm-1")
-    free = {one["node_name"]: one["free_capacity"] for one in rest.get("view/storage-pools?storage_pools=thin")}
+    free = {
+        one["node_name"]: one["free_capacity"] for one in rest.get("view/storage-pools?storage_pools=thin")
+    }
     assert free["alice"] == free["charlie"] == 100 * GIB
     assert free["bob"] == 100 * GIB - 1024
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import Any, Callable, Iterator
+from collections.abc import Iterator
+from typing import Any, Callable
 
 import pytest
 
@@ -109,9 +110,10 @@ def test_nodes(rest_of: Callable[..., Any]) -> None:
     assert [one["name"] for one in rest.get("nodes?nodes=ALICE&nodes=nobody")] == ["alice"]
     assert rest.get("nodes?props=NodeUname=bob")[0]["name"] == "bob"
     assert rest.call("GET", "nodes/nobody").problem == (404, "E300")
-    assert rest.get("nodes/alice/net-interfaces")[0]["address"] == rest.get("nodes/alice")["net_interfaces"][0][
-        "address"
-    ]
+    assert (
+        rest.get("nodes/alice/net-interfaces")[0]["address"]
+        == rest.get("nodes/alice")["net_interfaces"][0]["address"]
+    )
     _, old = rest_of(rest_version="1.27.0", devices=NoDevices())
     assert old.call("GET", "nodes?nodes=nobody").problem == (404, "E300")
 
