@@ -119,7 +119,7 @@ def _store(content: bytes, offset: int, cluster_bits: int, compressed: bool) -> 
         body = packer.compress(content) + packer.flush()
         if len(body) < len(content):
             sectors = divide_up(len(body), SECTOR) - 1
-            return COMPRESSED | offset, body
+            return COMPRESSED | sectors << (62 - (cluster_bits - 8)) | offset, body
     return offset | COPIED, content
 
 
