@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the operations need of the outside world: narrow interfaces and the records that cross them.
+
+Every method raises the classes of ``errors``; none of them leaks an exception of the library behind it.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import BinaryIO, Iterable, Mapping, NamedTuple, Optional, Protocol, Sequence
+
+from linstor_helper.shell import Script
+from linstor_helper.units import Size
+
+# Flags of a resource or resource definition that the driver looks at (REST 1.25 ... 1.29).
+DELETING = frozenset({"DELETE", "DRBD_DELETE"})
+UNFINISHED = frozenset({"CLONING", "FAILED", "RESTORE_TARGET"})
+
+
+class ResourceDefinition(NamedTuple):
+    """A LINSTOR resource definition with the sizes of its volumes, in the order of their numbers."""
+
+    name: str
+    uuid: str
+    resource_group: str
+    properties: Mapping[str, str]
+    flags: frozenset[str]
+    sizes: tuple[Size, ...]
+
+    @property
+    def deleting(self) -> bool:
+        return bool(self.flags & DELETING)
+
+
+class Resource(NamedTuple):
+    """A resource on one node."""
+
+    name: str
+    node: str
+    flags: frozenset[str]
+    in_use: Optional[bool]
+    """None when the satellite is offline or never reported: unknown, not "no"."""
+    layers: tuple[str, ...]
+    device_path: Optional[str]
+    """Of volume 0, as the controller names it (/dev/drbd1000, /dev/vg/lv_00000); None while not deployed."""
+    disk_state: Optional[str]
+    """Of volume 0, in DRBD's words (UpToDate, Diskless, ...)."""
+
+    @property
+    def deleting(self) -> bool:
+        return bool(self.flags & DELETING)
+
+    @property
+    def tie_breaker(self) -> bool:
+        return "TIE_BREAKER" in self.flags
+
+    @property
+    def diskless(self) -> bool:
+        return bool(self.flags & {"DISKLESS", "DRBD_DISKLESS", "NVME_INITIATOR"})
+
+    @property
+    def online(self) -> bool:
+        """Whether its satellite reports (the state is absent otherwise)."""
+        return self.in_use is not None
+
+
+class Node(NamedTuple):
+    """A node of the cluster."""
+
+    name: str
+    uname: str
+    addresses: tuple[str, ...]
+    status: str
+    """``ONLINE`` when it can do work; everything else cannot."""
+    flags: frozenset[str]
+
+
+class Space(NamedTuple):
+    """What a resource group can still hold, replicas and constraints taken into account."""
+
+    capacity: Size
+    available: Size
+    largest_volume: Size
+
+
+class Controller(Protocol):
+    """A LINSTOR cluster."""
+
+    def identity(self) -> frozenset[str]:
+        """The addresses of the controllers: two datastores are in one cluster when these meet."""
+
+    def spawn(self, group: str, name: str, size: Size, properties: Mapping[str, str]) -> None:
+        """Makes a resource definition with one volume and places it.  Raises ConflictError when the name is taken."""
+
+    def resource_definition(self, name: str) -> Optional[ResourceDefinition]:
+        """The definition, or None."""
+
+    def resources(self, name: str) -> list[Resource]:
+        """The resources of a definition on all nodes; empty when there is no such definition."""
+
+    def clone(
+        self,
+        source: str,
+        name: str,
+        *,
+        group: Optional[str],
+        properties: Mapping[str, str],
+        drop: Sequence[str],
+        size: Optional[Size],
+    ) -> CloneResult:
+        """Starts a copy of all volumes.  Raises ConflictError when the name is taken, NotReadyError while a replica
+        of the source is not up to date, UnsupportedByServer-like RefusedError when the provider cannot clone."""
+
+    def clone_state(self, source: str, name: str) -> str:
+        """``COMPLETE``, ``CLONING`` or ``FAILED`` (which may be transient)."""
+
+    def make_available(self, name: str, node: str) -> None:
+        """Lets a node open the device, with or without a disk of its own."""
+
+    def release(self, name: str, node: str) -> None:
+        """Takes a diskless resource from a node; keeps replicas with a disk and the tie-breaker."""
+
+    def modify(self, name: str, properties: Mapping[str, str], drop: Sequence[str] = ()) -> None:
+        """Sets and removes properties of a resource definition."""
+
+    def resize(self, name: str, size: Size) -> None:
+        """Grows volume 0 on all replicas.  Never shrinks."""
+
+    def delete(self, name: str) -> bool:
+        """Deletes a resource definition, its snapshots included.  False when there was none."""
+
+    def space(self, group: str) -> Space:
+        """What a resource group can hold, from LINSTOR's cache."""
+
+    def nodes(self) -> list[Node]:
+        """All nodes."""
+
+
+class CloneResult(NamedTuple):
+    """What of the wishes the clone call itself fulfilled; the rest is left to the caller."""
+
+    properties_set: bool
+    size_set: bool
+    group_set: bool
+
+
+class Hosts(Protocol):
+    """Running commands on hosts, and on the front-end."""
+
+    def run(self, host: str, script: Script, *, feed: Optional[Iterable[bytes]] = None) -> str:
+        """Runs ``script`` by ``ssh HOST bash -s`` and returns its stdout.
+
+        ``feed`` are bytes that follow the script on the same standard input.
+        Raises HostUnreachable, CommandFailed, DeadlineExceeded.
+        """
+
+    def local(self, argv: Sequence[str], *, stdin: Optional[bytes] = None, environment: Optional[Mapping[str, str]] = None) -> str:
+        """Runs a program on the front-end and returns its stdout.  Raises CommandFailed, DeadlineExceeded."""
+
+    def stream(self, argv: Sequence[str], *, environment: Optional[Mapping[str, str]] = None) -> AbstractContextManager[BinaryIO]:
+        """The stdout of a program on the front-end.
+
+        Leaving the context after the stream was read to its end raises CommandFailed when the program failed;
+        leaving it earlier ends the program.
+        """
+
+
+class OpenNebula(Protocol):
+    """What oned knows."""
+
+    def vm(self, vm_id: int) -> bytes:
+        """The <VM> document."""
+
+    def datastore(self, datastore_id: int) -> bytes:
+        """The <DATASTORE> document."""
+
+
+class Locks(Protocol):
+    """Mutual exclusion of driver processes on the front-end."""
+
+    def hold(self, *names: str) -> AbstractContextManager[None]:
+        """Holds the locks of these resources, in one order.  Raises DeadlineExceeded."""
+
+
+class Clock(Protocol):
+    """Time, so that a wait has an end."""
+
+    def now(self) -> float:
+        """Seconds of a monotonic clock."""
+
+    def sleep(self, seconds: float) -> None: ...
