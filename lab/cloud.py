@@ -73,7 +73,7 @@ class Cloud:
                 drivers=self._drivers,
                 front_end=FRONT_END,
                 first_in_path=[self.hosts.bin_dir],
-                environment={k: v for k, v in self.hosts.environment().items() if k != "PATH"},
+                environment=self.hosts.environment(),
             )
             self._add_datastores()
         except BaseException:
