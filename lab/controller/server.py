@@ -266,11 +266,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             headers["Content-Encoding"] = "gzip"
         headers["Content-Length"] = str(len(payload))
         head = self._head(response.status, headers)
+        message = head + (b"" if self.command == "HEAD" else payload)
+        # the record is complete before the client can act on the reply
+        record.bytes_sent = len(message)
         try:
-            self.wfile.write(head + (b"" if self.command == "HEAD" else payload))
+            self.wfile.write(message)
         except OSError:
+            record.bytes_sent = 0
             raise _Dropped from None
-        record.bytes_sent = len(head) + len(payload)
 
     def _head(self, status: int, headers: dict[str, str]) -> bytes:
         phrase = self.responses.get(status, ("", ""))[0]

@@ -63,7 +63,7 @@ def test_python_linstor_follows_the_redirect(
     lin.cafile = str(tls.ca)
     lin.connect()
     assert lin.is_secure_connection
-    assert [node.name for node in lin.node_list()[0].nodes][0] == "alice"
+    assert lin.node_list()[0].nodes[0].name == "alice"
     lin.disconnect()
 
 

@@ -186,7 +186,8 @@ def test_lvm_thin_copies_are_independent(rest: Rest, devices: NoDevices) -> None
     rest.finished_clone("vm-1", "vm-2")
     assert _free(rest) == 100 * GIB - 4096
     devices.write("VM-2/0", 4096 * 1024, B * 256)
-    assert _free(rest) == 100 * GIB - 4096 - 1024
+    devices.write("VM-1/0", 8192 * 1024, B * 512)
+    assert _free(rest) == 100 * GIB - 4096 - 1024 - 2048
     rest.delete("resource-definitions/vm-1")
     assert _free(rest) == 100 * GIB - 4096 - 1024
     assert devices.read("VM-2/0", 0, 4096) == A
@@ -200,9 +201,10 @@ def test_zfs_space_comes_back_late(rest_of: Callable[..., Any], devices: NoDevic
     rest.spawn("vm-1")
     devices.write("VM-1/0", 0, A * 1024)
     rest.finished_clone("vm-1", "vm-2", use_zfs_clone=True)
-    devices.write("VM-2/0", 0, B * 1024)
     devices.write("VM-2/0", 4096 * 1024, B * 256)
+    devices.write("VM-1/0", 8192 * 1024, B * 512)
     used = 100 * GIB - _free(rest)
+    assert used == 4096 + 1024 + 2048
     assert rest.delete("resource-definitions/vm-1").status == 200
     assert 100 * GIB - _free(rest) == used
     assert rest.spawn("vm-1").status == 201

@@ -73,7 +73,7 @@ def test_proxy_page_and_unauthorized(server: ControllerServer, connect: Callable
 def test_killing_the_client_at_a_moment(
     cluster: Cluster, server: ControllerServer, action: str, effect: bool
 ) -> None:
-    """A real process is killed before, or after, its request takes effect; it reads no reply in either case."""
+    """A real process is killed before, or after, its request takes effect; it reads no reply."""
     program = (
         "import http.client,sys;c=http.client.HTTPConnection(sys.argv[1]);"
         "c.request('POST','/v1/resource-definitions','{\"resource_definition\":{\"name\":\"vm-1\"}}');"

@@ -37,7 +37,7 @@ def test_creation_is_idempotent(rest: Rest, devices: NoDevices) -> None:
 
 
 def test_creation_errors(rest: Rest) -> None:
-    """Invariant 17: missing node 300, pool 310, definition 301; evacuating 975. A list is done whole or not."""
+    """Invariant 17: missing node 300, pool 310, definition 301. A list is done whole or not."""
     rest.spawn("vm-1", definitions_only=True)
     assert _create(rest, "nobody").problem == (404, "E300")
     assert _create(rest, "alice", pool="nope").problem == (404, "E310")
@@ -106,7 +106,7 @@ def test_creation_on_an_offline_node_is_deferred(cluster: Cluster, rest: Rest, d
 def test_make_available_adds_a_diskless(
     rest_of: Callable[..., Any], devices: NoDevices, version: str, client: bool
 ) -> None:
-    """Invariants 18, 20: a client without a vote since 1.34; before, a voting diskless ends the tie-breaker."""
+    """Invariants 18, 20: a client since 1.34; before, a voting diskless that ends the tie-breaker."""
     _, rest = rest_of(rest_version=version)
     rest.spawn("vm-1")
     first = rest.make_available("vm-1", "dave", diskful=False)
@@ -477,13 +477,16 @@ def test_state_of_an_offline_node(cluster: Cluster, rest: Rest, devices: NoDevic
     offline = next(one for one in rest.get("view/resources") if one["node_name"] == "bob")
     assert "state" not in offline["volumes"][0]
     assert offline["volumes"][0]["allocated_size_kib"] == 0
+    rest.make_available("vm-1", "charlie", diskful=True)
+    assert rest.get("resource-definitions/vm-1/sync-status") == {"synced_on_all": False}
+    cluster.set_online("charlie", False)
     assert rest.get("resource-definitions/vm-1/sync-status") == {"synced_on_all": True}
     # unknown use does not stop a deletion
     assert _delete(rest, "bob").status == 200
 
 
 def test_device_paths(rest: Rest, devices: NoDevices) -> None:
-    """Invariant 23: one minor per volume, the same on all nodes, the lowest free one; by-res keeps the case."""
+    """Invariant 23: one minor per volume, the same on all nodes, the lowest free; by-res keeps case."""
     rest.spawn("Vm-A", GIB, GIB, partial=True)
     rest.spawn("vm-b")
     assert {rest.volume("vm-a", node, 1)["device_path"] for node in ("alice", "bob")} == {"/dev/drbd1001"}
