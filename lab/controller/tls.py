@@ -31,27 +31,39 @@ class TlsFiles:
         return context
 
 
-def _openssl(directory: Path, *args: str) -> None:
-    subprocess.run(["openssl", *args], cwd=directory, check=True, capture_output=True)
+# what strict verification (the default from Python 3.13 on) demands of certificates
+_CA_EXTENSIONS = """[req]
+distinguished_name = name
+x509_extensions = ca
+prompt = no
+[name]
+CN = lab CA
+[ca]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+"""
+_LEAF_EXTENSIONS = """basicConstraints = CA:FALSE
+keyUsage = critical, digitalSignature
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+"""
+
+
+def _openssl(directory: Path, command: str) -> None:
+    subprocess.run(["openssl", *command.split()], cwd=directory, check=True, capture_output=True)
+
+
+def _make_key(directory: Path, name: str) -> None:
+    _openssl(directory, f"ecparam -name prime256v1 -genkey -noout -out {name}.key")
 
 
 def _signed(directory: Path, name: str, extensions: str) -> tuple[Path, Path]:
-    _openssl(directory, "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{name}.key")
-    _openssl(directory, "req", "-new", "-key", f"{name}.key", "-subj", f"/CN={name}", "-out", f"{name}.csr")
-    (directory / f"{name}.ext").write_text(extensions)
-    signing = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"]
-    _openssl(
-        directory,
-        "x509",
-        "-req",
-        "-in",
-        f"{name}.csr",
-        *signing,
-        "-extfile",
-        f"{name}.ext",
-        "-out",
-        f"{name}.pem",
-    )
+    _make_key(directory, name)
+    _openssl(directory, f"req -new -key {name}.key -subj /CN={name} -out {name}.csr")
+    (directory / f"{name}.ext").write_text(_LEAF_EXTENSIONS + extensions)
+    signing = "x509 -req -days 2 -CA ca.pem -CAkey ca.key -CAcreateserial"
+    _openssl(directory, f"{signing} -in {name}.csr -extfile {name}.ext -out {name}.pem")
     return directory / f"{name}.pem", directory / f"{name}.key"
 
 
@@ -60,21 +72,9 @@ def make_tls(
 ) -> TlsFiles:
     """Make a CA, a server certificate for the names and a client certificate. Needs ``openssl`` on PATH."""
     directory.mkdir(parents=True, exist_ok=True)
-    _openssl(directory, "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "ca.key")
-    _openssl(
-        directory,
-        "req",
-        "-x509",
-        "-new",
-        "-key",
-        "ca.key",
-        "-subj",
-        "/CN=lab CA",
-        "-days",
-        "2",
-        "-out",
-        "ca.pem",
-    )
-    certificate, key = _signed(directory, "controller", f"subjectAltName={','.join(names)}\n")
-    client_certificate, client_key = _signed(directory, "client", "extendedKeyUsage=clientAuth\n")
+    (directory / "ca.cnf").write_text(_CA_EXTENSIONS)
+    _make_key(directory, "ca")
+    _openssl(directory, "req -x509 -new -key ca.key -days 2 -config ca.cnf -out ca.pem")
+    certificate, key = _signed(directory, "controller", f"subjectAltName = {','.join(names)}\n")
+    client_certificate, client_key = _signed(directory, "client", "extendedKeyUsage = clientAuth\n")
     return TlsFiles(directory / "ca.pem", certificate, key, client_certificate, client_key, mutual)
