@@ -5,6 +5,7 @@
     |-- UsageError              the call itself is wrong: arguments or XML that OpenNebula never sends
     |-- ConfigError             an attribute of a datastore or the driver's configuration is missing or wrong
     |-- RefusedError            the request is understood and must not be done (restricted path, bad image)
+    |-- CannotClone             the storage provider has no clones: copy instead
     |-- NotFoundError           a named object does not exist
     |-- ConflictError           an object exists and is not what was asked for
     |-- InUseError              something holds the device open
@@ -67,6 +68,10 @@ class ConfigError(Error):
 
 class RefusedError(Error):
     """The request must not be carried out."""
+
+
+class CannotClone(Error):
+    """The storage provider of a volume has no clones (LINSTOR code 227)."""
 
 
 class NotFoundError(Error):

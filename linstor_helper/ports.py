@@ -45,6 +45,8 @@ class Resource(NamedTuple):
     """Of volume 0, as the controller names it (/dev/drbd1000, /dev/vg/lv_00000); None while not deployed."""
     disk_state: Optional[str]
     """Of volume 0, in DRBD's words (UpToDate, Diskless, ...)."""
+    provider: Optional[str] = None
+    """Of volume 0 (LVM_THIN, ZFS, ...); known only from ``Controller.placement``."""
 
     @property
     def deleting(self) -> bool:
@@ -98,6 +100,12 @@ class Controller(Protocol):
     def resources(self, name: str) -> list[Resource]:
         """The resources of a definition on all nodes; empty when there is no such definition."""
 
+    def placement(self, name: str) -> list[Resource]:
+        """As ``resources``, with the provider of each; this asks the satellites that hold the resource."""
+
+    def place(self, name: str) -> None:
+        """Adds the replicas that the resource group wants and that are not there yet."""
+
     def clone(
         self,
         source: str,
@@ -109,7 +117,7 @@ class Controller(Protocol):
         size: Optional[Size],
     ) -> CloneResult:
         """Starts a copy of all volumes.  Raises ConflictError when the name is taken, NotReadyError while a replica
-        of the source is not up to date, UnsupportedByServer-like RefusedError when the provider cannot clone."""
+        of the source is not up to date, CannotClone when its provider has no clones."""
 
     def clone_state(self, source: str, name: str) -> str:
         """``COMPLETE``, ``CLONING`` or ``FAILED`` (which may be transient)."""
@@ -147,12 +155,17 @@ class CloneResult(NamedTuple):
 class Hosts(Protocol):
     """Running commands on hosts, and on the front-end."""
 
-    def run(self, host: str, script: Script, *, feed: Optional[Iterable[bytes]] = None) -> str:
+    def run(
+        self, host: str, script: Script, *, feed: Iterable[bytes] = (), timeout: Optional[float] = None
+    ) -> str:
         """Runs ``script`` by ``ssh HOST bash -s`` and returns its stdout.
 
-        ``feed`` are bytes that follow the script on the same standard input.
+        ``feed`` are bytes that follow the script on the same standard input; ``timeout`` is in seconds.
         Raises HostUnreachable, CommandFailed, DeadlineExceeded.
         """
+
+    def read(self, host: str, script: Script) -> AbstractContextManager[BinaryIO]:
+        """The stdout of a script on a host, as ``stream`` gives that of a program."""
 
     def local(self, argv: Sequence[str], *, stdin: Optional[bytes] = None, environment: Optional[Mapping[str, str]] = None) -> str:
         """Runs a program on the front-end and returns its stdout.  Raises CommandFailed, DeadlineExceeded."""
@@ -173,6 +186,9 @@ class OpenNebula(Protocol):
 
     def datastore(self, datastore_id: int) -> bytes:
         """The <DATASTORE> document."""
+
+    def image(self, image_id: int) -> bytes:
+        """The <IMAGE> document."""
 
 
 class Locks(Protocol):
