@@ -128,8 +128,8 @@ class Cluster:
             raise failure(
                 codes.NOT_FOUND_RSC_DFN,
                 f"Resource definition '{name}' not found.",
-                cause=f"The specified resource definition '{name}' could not be found in the database",
-                correction=f"Create a resource definition with the name '{name}' first.",
+                cause="The database has no resource definition of this name.",
+                correction="Check the spelling, or create the resource definition.",
             ) from None
 
     def resource(self, rd_name: str, node_name: str) -> Resource:

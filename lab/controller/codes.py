@@ -177,7 +177,7 @@ class Reply:
         made = self.add(
             WARNING,
             W_NOT_CONNECTED,
-            f"No active connection to satellite '{node}'",
+            f"Satellite '{node}' is not connected.",
             details=details or "The change is stored and takes effect when the satellite is back.",
             refs={"Node": node},
         )

@@ -131,7 +131,7 @@ class Deletion:
             try:
                 self.cluster.attachment.hide(rd, resource)
             except DeviceBusy:
-                message = f"Failed to delete '{rd.name}': device is held open by someone"
+                message = f"Failed to delete '{rd.name}': a process holds the device open"
         if message:
             report = self.cluster.satellites.report(resource.node, message)
             reply.error(
@@ -179,7 +179,7 @@ class Deletion:
         if users:
             raise reply.fail(
                 codes.IN_USE,
-                f"Resource '{rd.name}' on node '{users[0]}' is still in use.",
+                f"Resource '{rd.name}' is in use on node '{users[0]}'.",
                 cause="A program holds the device open.",
                 correction=f"Close the device on node '{users[0]}'.",
             )

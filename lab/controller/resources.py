@@ -254,12 +254,11 @@ class Resources:
         if pools is None:
             raise reply.fail(
                 codes.NOT_ENOUGH_NODES,
-                "Not enough available nodes",
-                cause=f"Could not place {count} replica(s) of {size_kib} KiB.",
-                details="Not enough nodes fulfilling the following auto-place criteria:\n"
-                f" * has a deployed storage pool named {sorted(wanted.pools) or 'any'}\n"
-                f" * the storage pools have to have at least '{size_kib}' KiB free space\n"
-                " * the node is online",
+                "Not enough nodes for the wanted replicas.",
+                cause=f"No place for {count} replica(s) of {size_kib} KiB.",
+                details="A node must be online and open for placement, its pool must be one of "
+                f"{sorted(wanted.pools) or 'any name'} and take {size_kib} KiB, and the group's constraints "
+                "must hold.",
             )
         return pools
 

@@ -134,7 +134,7 @@ class RestApi:
         return _json(400 if route.sync else 500, [entry.to_json()])
 
     def _unknown_path(self, path: str) -> Response:
-        entry = Entry(codes.ERROR, codes.UNKNOWN_ERROR, f"Path '{path}' not found on server.")
+        entry = Entry(codes.ERROR, codes.UNKNOWN_ERROR, f"This server has no path '{path}'.")
         return _json(404, [entry.to_json()])
 
 

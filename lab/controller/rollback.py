@@ -83,7 +83,7 @@ class Rollback:
             except DeviceBusy:
                 for other in rd.resources.values():
                     self.cluster.attachment.expose(rd, other)
-                message = f"Failed to take down '{rd.name}': device is held open by someone"
+                message = f"Failed to take down '{rd.name}': a process holds the device open"
                 report = self.cluster.satellites.report(resource.node, message)
                 raise reply.fail(
                     codes.UNKNOWN_ERROR, f"({resource.node}) {message}", error_report_ids=[report]

@@ -83,7 +83,7 @@ class Views:
         if not node.online:
             body["reports"] = [
                 Entry(
-                    codes.WARNING, codes.W_NOT_CONNECTED, f"No active connection to satellite '{node.name}'"
+                    codes.WARNING, codes.W_NOT_CONNECTED, f"Satellite '{node.name}' is not connected."
                 ).to_json()
             ]
         elif pool.broken:
