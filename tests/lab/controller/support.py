@@ -113,6 +113,18 @@ class Rest:
     def clone_status(self, source: str, name: str) -> str:
         return str(self.get(f"resource-definitions/{source}/clone/{name}")["status"])
 
+    def create_resource(self, node: str, *flags: str, name: str = "vm-1", pool: str = "thin") -> Answer:
+        """Without flags in the pool, with flags as they say."""
+        resource: dict[str, Any] = {"node_name": node, "flags": list(flags)}
+        if not flags:
+            resource = {"node_name": node, "props": {"StorPoolName": pool}}
+        return self.post(f"resource-definitions/{name}/resources", [{"resource": resource}])
+
+    def delete_resource(self, node: str, *, keep: bool = False, name: str = "vm-1") -> Answer:
+        """``keep``: with keep_tiebreaker."""
+        query = "?keep_tiebreaker=True" if keep else ""
+        return self.delete(f"resource-definitions/{name}/resources/{node}{query}")
+
     def finished_clone(self, source: str, name: str, **more: Any) -> None:
         assert self.clone(source, name, **more).status == 201
         while self.clone_status(source, name) == "CLONING":
