@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OpenNebula's XML as typed records; the only place that knows an XML library."""
+
+from __future__ import annotations
+
+from linstor_helper.onexml.action import MAX_BYTES, DriverAction, read_action
+from linstor_helper.onexml.objects import parse_datastore, parse_image, parse_vm
+from linstor_helper.onexml.records import Datastore, Disk, Image, Vm, boolean
+
+__all__ = [
+    "MAX_BYTES",
+    "Datastore",
+    "Disk",
+    "DriverAction",
+    "Image",
+    "Vm",
+    "boolean",
+    "parse_datastore",
+    "parse_image",
+    "parse_vm",
+    "read_action",
+]

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""<IMAGE>, <DATASTORE> and <VM> (OpenNebula 5.12 ... 7.4)."""
+
+from __future__ import annotations
+
+from linstor_helper.onexml.reading import Node, parse
+from linstor_helper.onexml.records import Datastore, Disk, Image, Vm
+from linstor_helper.units import Size
+
+
+def parse_vm(document: bytes, origin: str = "the XML of the VM") -> Vm:
+    """Reads a <VM>.  Raises UsageError, which names the element and the ``origin`` of the document."""
+    return vm_of(parse(document, "VM", origin))
+
+
+def parse_datastore(document: bytes, origin: str = "the XML of the datastore") -> Datastore:
+    """Reads a <DATASTORE>; see ``parse_vm``."""
+    return datastore_of(parse(document, "DATASTORE", origin))
+
+
+def parse_image(document: bytes, origin: str = "the XML of the image") -> Image:
+    """Reads an <IMAGE>; see ``parse_vm``."""
+    return image_of(parse(document, "IMAGE", origin))
+
+
+def image_of(node: Node) -> Image:
+    template = node.find("TEMPLATE")
+    attributes = {} if template is None else template.scalars()
+    return Image(
+        id=node.optional_id("ID"),
+        path=node.text("PATH"),
+        source=node.text("SOURCE"),
+        size=node.mebibytes("SIZE"),
+        # OpenNebula 5.12 calls it FSTYPE.
+        format=(node.text("FORMAT") or node.text("FSTYPE")).strip().lower(),
+        fs=node.text("FS").strip(),
+        type=node.optional_number("TYPE"),
+        persistent=node.flag("PERSISTENT"),
+        cloning_id=node.optional_id("CLONING_ID"),
+        md5=attributes.get("MD5", "").strip(),
+        sha1=attributes.get("SHA1", "").strip(),
+        template=attributes,
+    )
+
+
+def datastore_of(node: Node) -> Datastore:
+    return Datastore(
+        id=node.number("ID"),
+        name=node.required("NAME"),
+        type=node.number("TYPE"),
+        tm_mad=node.text("TM_MAD").strip(),
+        ds_mad=node.text("DS_MAD").strip(),
+        base_path=node.text("BASE_PATH"),
+        template=node.child("TEMPLATE").scalars(),
+    )
+
+
+def vm_of(node: Node) -> Vm:
+    last = _last_history(node)
+    return Vm(
+        id=node.number("ID"),
+        name=node.text("NAME"),
+        state=node.number("STATE"),
+        lcm_state=node.number("LCM_STATE"),
+        disks=tuple(_disk_of(disk) for disk in node.child("TEMPLATE").children("DISK")),
+        host=None if last is None else last.required("HOSTNAME"),
+        system_ds_id=None if last is None else last.number("DS_ID"),
+    )
+
+
+def _disk_of(node: Node) -> Disk:
+    return Disk(
+        id=node.number("DISK_ID"),
+        source=node.text("SOURCE"),
+        image_id=node.optional_id("IMAGE_ID"),
+        datastore_id=node.optional_id("DATASTORE_ID"),
+        clone=node.optional_flag("CLONE"),
+        save=node.flag("SAVE"),
+        readonly=node.flag("READONLY"),
+        shareable=node.flag("SHAREABLE"),
+        persistent=node.flag("PERSISTENT"),
+        type=node.text("TYPE").strip(),
+        tm_mad=node.text("TM_MAD").strip(),
+        size=node.mebibytes("SIZE") or Size(0),
+        original_size=node.mebibytes("ORIGINAL_SIZE"),
+        # OpenNebula 5.12 has no FORMAT in the disk of an image, but the image's DRIVER.
+        format=(node.text("FORMAT") or node.text("DRIVER")).strip().lower(),
+        fs=node.text("FS").strip(),
+        attributes=node.scalars(),
+    )
+
+
+def _last_history(vm: Node) -> Node | None:
+    """The newest history record; documents on stdin have only that one, others have all."""
+    records = vm.find("HISTORY_RECORDS")
+    history = [] if records is None else records.children("HISTORY")
+    return max(history, key=lambda record: record.number("SEQ"), default=None)
