@@ -123,7 +123,7 @@ class _Written:
                 lines.append(
                     f"{name} in {self.origin(name)} has no effect: the resource group decides; remove it"
                 )
-        if "LINSTOR_TLS_VERIFY" in self._texts and self.value(_BY_NAME["LINSTOR_TLS_VERIFY"]) is False:
+        if self.value(_BY_NAME["LINSTOR_TLS_VERIFY"]) is False:
             lines.append(
                 f"LINSTOR_TLS_VERIFY in {self.origin('LINSTOR_TLS_VERIFY')} switches verification off"
             )
