@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the project is built, held by tests that read its files."""
