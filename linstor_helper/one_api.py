@@ -79,20 +79,40 @@ class OneClient:
         )
 
     def _call(self, endpoint: str, method: str, object_id: int) -> tuple[bool, Any, int]:
-        """oned's answer: success, value or message, code."""
+        """oned's answer: success, value or message, code.
+
+        Raises _Unusable, and NotReadyError when oned is silent: a command would wait for the same oned.
+        """
         # Some actions get by without asking OpenNebula; they do not pay for the imports.
+        import socket
         import xmlrpc.client
+        from http.client import HTTPException
+        from urllib.parse import urlsplit
         from xml.parsers.expat import ExpatError
 
-        answer = _post(
-            endpoint, xmlrpc.client.dumps((self._session(), object_id), method).encode(), self._timeout
-        )
+        url = urlsplit(endpoint)
+        if url.scheme not in ("http", "https") or not url.netloc:
+            raise _Unusable("this is no http address")
+        request = xmlrpc.client.dumps((self._session(), object_id), method).encode()
+        secure = url.scheme == "https"
+        transport = xmlrpc.client.SafeTransport() if secure else xmlrpc.client.Transport()
         try:
-            reply: Any = xmlrpc.client.loads(answer)[0]
+            transport.make_connection(url.netloc).timeout = self._timeout
+            reply: Any = transport.request(url.netloc, url.path or "/RPC2", request)
             ok, value, code = reply[0][:3]
             return bool(ok), value, int(code)
+        except socket.timeout:
+            raise NotReadyError(
+                f"OpenNebula is silent at {_public(endpoint)} for {self._timeout:g} s", hint="Check oned"
+            ) from None
+        except xmlrpc.client.ProtocolError as error:
+            raise _Unusable(f"HTTP status {error.errcode}") from None
+        except (OSError, HTTPException) as error:
+            raise _Unusable(one_line(str(error)) or type(error).__name__) from None
         except (xmlrpc.client.Error, ExpatError, ValueError, TypeError, LookupError):
             raise _Unusable("the answer is not one of oned") from None
+        finally:
+            transport.close()
 
     def _show(self, kind: _Kind, object_id: int, reason: str) -> bytes:
         """The document by OpenNebula's command; ``reason`` is why XML-RPC did not do."""
@@ -123,37 +143,6 @@ class OneClient:
         homes = (self._environment.get("HOME", ""), _SERVER_HOME)
         texts = (_content(posixpath.join(home, ".one", name)) for home in homes if home)
         return next((text for text in texts if text), "")
-
-
-def _post(endpoint: str, body: bytes, timeout: float) -> bytes:
-    """Raises _Unusable, and NotReadyError when oned is silent: a command would wait for the same oned."""
-    import socket
-    from http.client import HTTPConnection, HTTPException, HTTPSConnection
-    from urllib.parse import urlsplit
-
-    try:
-        url = urlsplit(endpoint)
-        host, port = url.hostname, url.port
-    except ValueError:
-        raise _Unusable("this is not an address") from None
-    if url.scheme not in ("http", "https") or not host:
-        raise _Unusable("this is not an http address")
-    kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
-    connection = kind(host, port, timeout=timeout)
-    try:
-        connection.request("POST", url.path or "/RPC2", body, {"Content-Type": "text/xml"})
-        response = connection.getresponse()
-        if response.status != 200:
-            raise _Unusable(f"HTTP status {response.status}")
-        return response.read()
-    except socket.timeout:
-        raise NotReadyError(
-            f"OpenNebula is silent at {_public(endpoint)} for {timeout:g} s", hint="Check oned"
-        ) from None
-    except (OSError, HTTPException) as error:
-        raise _Unusable(one_line(str(error)) or type(error).__name__) from None
-    finally:
-        connection.close()
 
 
 def _public(endpoint: str) -> str:
