@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From LINSTOR's JSON objects to the records of the port.  Empty fields are absent from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from linstor_helper.ports import Node, Resource, ResourceDefinition, Space
+from linstor_helper.units import Size
+
+
+def resource_definition(data: Mapping[str, Any]) -> ResourceDefinition:
+    """An element of ``GET /v1/resource-definitions?with_volume_definitions=true``; sizes are KiB there."""
+    volumes = sorted(data.get("volume_definitions") or [], key=lambda one: int(one["volume_number"]))
+    return ResourceDefinition(
+        data["name"],
+        data.get("uuid", ""),
+        data.get("resource_group_name", ""),
+        data.get("props") or {},
+        frozenset(data.get("flags") or ()),
+        tuple(Size.of_kib(one["size_kib"]) for one in volumes),
+    )
+
+
+def resource(data: Mapping[str, Any]) -> Resource:
+    """An element of a resource list, with or without ``volumes``."""
+    layer = data.get("layer_object") or {}
+    volume = _own_volume(layer)
+    shown: Mapping[str, Any] = next(
+        (one for one in data.get("volumes") or [] if one.get("volume_number") == 0), {}
+    )
+    return Resource(
+        data["name"],
+        data["node_name"],
+        frozenset(data.get("flags") or ()),
+        (data.get("state") or {}).get("in_use"),
+        _stack(layer),
+        volume.get("device_path") or None,
+        volume.get("disk_state") if layer.get("type") == "DRBD" else None,
+        shown.get("provider_kind"),
+    )
+
+
+def _stack(layer: Mapping[str, Any]) -> tuple[str, ...]:
+    """Types from the top down; the first child is the data path, further ones hold metadata."""
+    found = []
+    current: Mapping[str, Any] | None = layer
+    while current:
+        found.append(str(current.get("type", "")))
+        current = next(iter(current.get("children") or []), None)
+    return tuple(one for one in found if one)
+
+
+def _own_volume(layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Volume 0 of the topmost layer.
+
+    Never that of a layer below: what is written to the backing device of DRBD or LUKS passes them by.
+    """
+    kind = str(layer.get("type", "")).lower()
+    volumes = (layer.get(kind) or {}).get(f"{kind}_volumes") or []
+    return next((one for one in volumes if _number(one) == 0), {})
+
+
+def _number(volume: Mapping[str, Any]) -> int:
+    """DRBD keeps it one level deeper than the other layers."""
+    inner = volume.get("drbd_volume_definition") or volume
+    return int(inner.get("volume_number", 0))
+
+
+def node(data: Mapping[str, Any]) -> Node:
+    """An element of ``GET /v1/nodes``."""
+    return Node(
+        data["name"],
+        (data.get("props") or {}).get("NodeUname", ""),
+        tuple(one["address"] for one in data.get("net_interfaces") or []),
+        data.get("connection_status", "UNKNOWN"),
+        frozenset(data.get("flags") or ()),
+    )
+
+
+def space(data: Mapping[str, Any]) -> Space:
+    """``space_info`` of query-size-info; sizes are KiB."""
+    return Space(
+        Size.of_kib(data.get("capacity_in_kib", 0)),
+        Size.of_kib(data.get("available_size_in_kib", 0)),
+        Size.of_kib(data.get("max_vlm_size_in_kib", 0)),
+    )
