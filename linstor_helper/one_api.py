@@ -7,7 +7,6 @@ the address and the session in the same places (OpenNebula 5.12 ... 7.4).
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -32,23 +31,23 @@ class _Kind(NamedTuple):
 
 _VM = _Kind("VM", "one.vm.info", "onevm")
 _DATASTORE = _Kind("datastore", "one.datastore.info", "onedatastore")
+_IMAGE = _Kind("image", "one.image.info", "oneimage")
 
 
 class _Unusable(Exception):
     """XML-RPC does not work here and a command might; the text says why."""
 
 
-class OneClient:
+class OneApi:
     """An adapter for ``ports.OpenNebula``.
 
     The session (user:password) is sent to oned and nowhere else: it is in no argument, message or log.
     """
 
-    def __init__(
-        self, hosts: Hosts, environment: Mapping[str, str] = os.environ, timeout: float = TIMEOUT
-    ) -> None:
-        self._hosts = hosts
+    def __init__(self, environment: Mapping[str, str], hosts: Hosts, timeout: float = TIMEOUT) -> None:
+        """``environment`` says where oned is and who we are; ``timeout`` is in seconds."""
         self._environment = environment
+        self._hosts = hosts
         self._timeout = timeout
 
     def vm(self, vm_id: int) -> bytes:
@@ -61,6 +60,10 @@ class OneClient:
     def datastore(self, datastore_id: int) -> bytes:
         """The <DATASTORE> document, with encrypted attributes as they are stored; raises as ``vm``."""
         return self._document(_DATASTORE, datastore_id)
+
+    def image(self, image_id: int) -> bytes:
+        """The <IMAGE> document; raises as ``vm``."""
+        return self._document(_IMAGE, image_id)
 
     def _document(self, kind: _Kind, object_id: int) -> bytes:
         endpoint = self._endpoint()

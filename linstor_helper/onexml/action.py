@@ -34,6 +34,12 @@ class DriverAction(NamedTuple):
     monitor_vm_disks: bool
     """Whether the sizes of VM disks are wanted as well (system datastores, every n-th time)."""
 
+    def require_image(self) -> Image:
+        """Raises UsageError when the document has none."""
+        if self.image is None:
+            raise UsageError("/DS_DRIVER_ACTION_DATA/IMAGE is missing in the XML")
+        return self.image
+
 
 def read_action(args: Sequence[str], stdin: BinaryIO) -> DriverAction:
     """Reads the call of a datastore action; ``args`` are the arguments without the program's name.

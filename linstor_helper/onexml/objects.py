@@ -37,6 +37,7 @@ def image_of(node: Node) -> Image:
         type=node.optional_number("TYPE"),
         persistent=node.flag("PERSISTENT"),
         cloning_id=node.optional_id("CLONING_ID"),
+        datastore_id=node.optional_id("DATASTORE_ID"),
         md5=attributes.get("MD5", "").strip(),
         sha1=attributes.get("SHA1", "").strip(),
         template=attributes,

@@ -36,6 +36,7 @@ class Image(NamedTuple):
     persistent: bool
     cloning_id: int | None
     """The image that is being copied into this one, if any."""
+    datastore_id: int | None
     md5: str
     sha1: str
     template: Mapping[str, str]

@@ -46,7 +46,7 @@ class Settings(NamedTuple):
     no_decompress: bool
     limit_transfer_bw: str | None
     warnings: tuple[str, ...]
-    """One line each, for the log."""
+    """One line each, for the log; the reader knows which datastore is meant."""
 
 
 def load(datastore: Datastore, layout: OneLayout, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -117,16 +117,13 @@ class _Written:
         )
 
     def warnings(self) -> tuple[str, ...]:
-        lines = []
-        for name in DEPRECATED:
-            if name in self._texts:
-                lines.append(
-                    f"{name} in {self.origin(name)} has no effect: the resource group decides; remove it"
-                )
+        lines = [
+            f"{name} has no effect, the resource group decides; remove it"
+            for name in DEPRECATED
+            if name in self._texts
+        ]
         if self.value(_BY_NAME["LINSTOR_TLS_VERIFY"]) is False:
-            lines.append(
-                f"LINSTOR_TLS_VERIFY in {self.origin('LINSTOR_TLS_VERIFY')} switches verification off"
-            )
+            lines.append("LINSTOR_TLS_VERIFY switches the verification of certificates off")
         return tuple(lines)
 
 
