@@ -39,6 +39,10 @@ class Location(NamedTuple):
             raise UsageError(f"{self} is not the path of a disk (.../disk.N)")
         return int(match.group(1))
 
+    def require_disk(self) -> None:
+        """Raises UsageError when this is not the path of a disk."""
+        _ = self.disk_id
+
     @property
     def directory(self) -> str:
         return posixpath.dirname(self.path)

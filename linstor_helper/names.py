@@ -16,6 +16,8 @@ from linstor_helper.errors import UsageError
 MAX_LENGTH = 48
 _VALID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{1,47}\Z")
 
+Properties = Mapping[str, str]
+
 PREFIX = "Aux/one/"
 INSTANCE = PREFIX + "instance"
 DATASTORE = PREFIX + "datastore"
@@ -47,6 +49,11 @@ def vm_disk(image_resource: str, vm_id: int, disk_id: int) -> str:
 def volatile(vm_id: int, disk_id: int) -> str:
     """The resource of a volatile disk or a swap disk."""
     return f"OpenNebula-Volatile-vm{vm_id}-disk{disk_id}"
+
+
+def is_legacy_context(resource: str, vm_id: int) -> bool:
+    """Whether it is a context volume that addon-linstor before 3.0 made for this VM."""
+    return re.match(rf"OpenNebula-vm-context-vm{vm_id}-disk[0-9]+(-|\Z)", resource) is not None
 
 
 def same(one: str, other: str) -> bool:
@@ -82,7 +89,7 @@ class Owner(NamedTuple):
         """The keys that a copy of somebody else's object must lose to become this owner's."""
         return [key for key in (INSTANCE, DATASTORE, IMAGE, VM, DISK) if key not in self.properties()]
 
-    def owns(self, properties: Mapping[str, str]) -> bool:
+    def owns(self, properties: Properties) -> bool:
         """Whether the properties of an object name exactly this owner."""
         return {k: properties[k] for k in (INSTANCE, DATASTORE, IMAGE, VM, DISK) if k in properties} == self.properties()
 
@@ -96,10 +103,10 @@ def complete_mark(resource: str) -> dict[str, str]:
     return {COMPLETE: resource}
 
 
-def is_complete(resource: str, properties: Mapping[str, str]) -> bool:
+def is_complete(resource: str, properties: Properties) -> bool:
     return same(properties.get(COMPLETE, ""), resource)
 
 
-def is_foreign(properties: Mapping[str, str]) -> bool:
+def is_foreign(properties: Properties) -> bool:
     """Whether an object has none of our properties: made by addon-linstor 3.x or by an administrator."""
     return not any(key.startswith(PREFIX) for key in properties)

@@ -149,7 +149,6 @@ class CloneResult(NamedTuple):
 
     properties_set: bool
     size_set: bool
-    group_set: bool
 
 
 class Hosts(Protocol):

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``datastore/linstor/clone``: copies an image, within a datastore or to another one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO, Sequence
+
+from linstor_helper import answers, filling, names, volumes
+from linstor_helper.call import ImageCall, read_image_call
+from linstor_helper.errors import CannotClone
+from linstor_helper.storage import Storage
+
+if TYPE_CHECKING:
+    from linstor_helper.context import Context
+
+
+def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
+    """LINSTOR copies within a cluster; between clusters, and where its storage has no clones, the bytes go over
+    the front-end."""
+    call = read_image_call(args, stdin)
+    source, resource = names.require_valid(call.image.path), names.image(call.image_id)
+    target = context.storage(call.datastore)
+    origin = _origin(context, call, target)
+    owner = target.owner(image=call.image_id)
+    with context.locks.hold(resource), context.undo() as undo:
+        if origin.controller.identity() & target.controller.identity():
+            group = target.settings.resource_group
+            try:
+                volumes.ensure_clone(
+                    target.controller,
+                    context.clock,
+                    source,
+                    resource,
+                    owner,
+                    undo,
+                    group=None if names.same(group, origin.settings.resource_group) else group,
+                    timeout=target.settings.clone_timeout,
+                )
+                return answers.source_and_format(resource, "raw", context.version)
+            except CannotClone as refusal:
+                context.log.event(f"{source} is copied instead of cloned: {refusal}")
+        filling.copy_volume(origin, source, target, resource, call.size, owner, undo, turn=call.image_id)
+    return answers.source_and_format(resource, "raw", context.version)
+
+
+def _origin(context: Context, call: ImageCall, target: Storage) -> Storage:
+    """The datastore of the original image; its id is all that OpenNebula passes of it."""
+    if call.image.cloning_id is None:
+        return target
+    datastore_id = context.image(call.image.cloning_id).datastore_id
+    return target if datastore_id in (None, target.datastore.id) else context.storage_of(datastore_id)

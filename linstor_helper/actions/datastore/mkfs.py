@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``datastore/linstor/mkfs``: makes an empty image, with a file system if one is asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, Sequence
+
+from linstor_helper import answers, filesystems, filling, host_commands, names
+from linstor_helper.call import read_image_call
+
+if TYPE_CHECKING:
+    from linstor_helper.context import Context
+
+_SAVE_AS = "save_as"
+
+
+def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
+    """The target of a disk-saveas gets its name only: the transfer action that fills it makes the volume."""
+    call = read_image_call(args, stdin)
+    resource = names.image(call.image_id)
+    if call.image.format == _SAVE_AS:
+        return answers.source(resource)
+    storage = context.storage(call.datastore)
+    make_format = None
+    if call.image.fs:
+        make_format = partial(host_commands.make_file_system, filesystems.offered(context.layout, call.image.fs))
+    with context.locks.hold(resource), context.undo() as undo:
+        owner = storage.owner(image=call.image_id)
+        filling.make_blank(storage, resource, call.size, owner, undo, make_format, turn=call.image_id)
+    return answers.source(resource)

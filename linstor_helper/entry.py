@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an executable's name to its action, and from the action's outcome to what OpenNebula reads."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from importlib import import_module
+from types import FrameType
+from typing import NoReturn, Optional
+
+from linstor_helper import answers
+from linstor_helper.context import Context
+from linstor_helper.errors import Error, Interrupted
+
+ACTIONS = {
+    "datastore.clone": "linstor_helper.actions.datastore.clone",
+    "datastore.cp": "linstor_helper.actions.datastore.cp",
+    "datastore.mkfs": "linstor_helper.actions.datastore.mkfs",
+    "datastore.monitor": "linstor_helper.actions.datastore.monitor",
+    "datastore.rm": "linstor_helper.actions.datastore.rm",
+    "datastore.stat": "linstor_helper.actions.datastore.stat",
+    "tm.clone": "linstor_helper.actions.tm.clone",
+    "tm.context": "linstor_helper.actions.tm.context",
+    "tm.delete": "linstor_helper.actions.tm.delete",
+    "tm.ln": "linstor_helper.actions.tm.ln",
+    "tm.mkimage": "linstor_helper.actions.tm.mkimage",
+    "tm.mkswap": "linstor_helper.actions.tm.mkswap",
+    "tm.monitor": "linstor_helper.actions.tm.monitor",
+    "tm.mvds": "linstor_helper.actions.tm.mvds",
+}
+"""Every executable and the module whose ``run(context, args, stdin)`` does its work and returns its stdout."""
+
+
+def main(action: str) -> NoReturn:
+    """Runs one action and exits: 0 with the answer on stdout, or 1 with one line on stderr."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    context = Context(action)
+    try:
+        answer = import_module(ACTIONS[action]).run(context, sys.argv[1:], sys.stdin.buffer)
+        context.close()
+    except Error as error:
+        context.log.failure(error)
+        _fail(context, str(error))
+    except Exception as error:
+        context.log.failure(error)
+        _fail(
+            context,
+            f"internal error in {action}: {type(error).__name__}: {error}. See {context.log.id} in {context.log.path}",
+        )
+    sys.stdout.write(answer)
+    sys.stdout.flush()
+    sys.exit(0)
+
+
+def _fail(context: Context, text: str) -> NoReturn:
+    sys.stderr.write(answers.error_lines(text, context.version))
+    sys.exit(1)
+
+
+def _interrupt(number: int, frame: Optional[FrameType]) -> None:
+    """Ends the action by an exception, so that it undoes what it has begun; a second signal changes nothing."""
+    for again in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(again, signal.SIG_IGN)
+    raise Interrupted(f"the action was ended by {signal.Signals(number).name}")

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every command that the driver runs on a host, and how its output is read.
+
+Hosts need bash, coreutils, util-linux and the mkfs programs; nothing of ours is installed there.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Mapping
+
+from linstor_helper.errors import ConfigError
+from linstor_helper.filesystems import FileSystem
+from linstor_helper.shell import Script, command, quote
+
+BY_RES = "/dev/drbd/by-res"
+
+_FORCE: Mapping[str, tuple[str, ...]] = {
+    "ext2": ("-F",), "ext3": ("-F",), "ext4": ("-F",), "xfs": ("-f",), "btrfs": ("-f",), "vfat": ("-I",), "ntfs": ("-F", "-Q"),
+}  # fmt: skip
+# A discard of the whole device would be sent to every replica, for blocks that a new volume does not have.
+_NO_DISCARD: Mapping[str, tuple[str, ...]] = {
+    "ext2": ("-E", "nodiscard"), "ext3": ("-E", "nodiscard"), "ext4": ("-E", "nodiscard"), "xfs": ("-K",), "btrfs": ("-K",),
+}  # fmt: skip
+
+
+def by_res(resource: str) -> str:
+    """The stable path of volume 0 of a DRBD resource, made by DRBD's udev rules.
+
+    A minor number can come to belong to another VM's disk, this path can not.
+    """
+    return f"{BY_RES}/{resource}/0"
+
+
+def resource_of(device: str) -> str:
+    """The resource that a link by ``by_res`` points to, or an empty string for any other path."""
+    parts = device.split("/")
+    return parts[4] if device.startswith(BY_RES + "/") and len(parts) == 6 else ""
+
+
+def wait_for_device(device: str, seconds: int) -> Script:
+    """Waits until the block device exists: udev needs a moment after LINSTOR's answer."""
+    path = quote(device)
+    complaint = quote(f"{device} did not appear within {seconds} s; is drbd-utils with its udev rules installed?")
+    return Script(
+        (
+            f"until test -b {path}; do test $SECONDS -lt {int(seconds)} || {{ echo {complaint} >&2; exit 1; }}; "
+            "sleep 0.1; done",
+        )
+    )
+
+
+def link(device: str, path: str) -> Script:
+    """Makes ``path`` a symbolic link to the device, in place of whatever link was there."""
+    return command("mkdir", "-p", posixpath.dirname(path)) + command("ln", "-sfnT", device, path)
+
+
+def unlink(path: str) -> Script:
+    return command("rm", "-f", path)
+
+
+def unlink_and_list_others(path: str, device: str, datastores: str) -> Script:
+    """Removes a VM's link to a device and prints the links of other VMs on this host to the same device, one a line.
+
+    ``device`` is where the link points if it is gone already; ``datastores`` is the directory of the system
+    datastores, whose links are ``<datastore>/<vm>/disk.<n>``.
+    """
+    return Script(
+        (
+            f"device=$(readlink {quote(path)} || echo {quote(device)})",
+            *unlink(path).lines,
+            f"for link in {quote(datastores)}/*/*/disk.*; do "
+            'if test "$(readlink "$link" || true)" = "$device"; then echo "$link"; fi; done',
+        )
+    )
+
+
+def disk_links(directory: str) -> Script:
+    """Prints the targets of the links ``disk.*`` in a VM's directory, one a line."""
+    return Script((f"for link in {quote(directory)}/disk.*; do readlink \"$link\" || true; done",))
+
+
+def remove_directory(path: str) -> Script:
+    """Removes a VM's directory, but nothing that is mounted in it."""
+    return command("rm", "-rf", "--one-file-system", path)
+
+
+def make_file_system(file_system: FileSystem, device: str) -> Script:
+    """Raises ConfigError for a file system that the driver does not know how to make without questions."""
+    kind, options = file_system
+    if kind not in _FORCE:
+        raise ConfigError(f"file system {kind!r} is not supported", hint="use one of " + ", ".join(sorted(_FORCE)))
+    return command(f"mkfs.{kind}", *_FORCE[kind], *(options or _NO_DISCARD.get(kind, ())), device) + flush(device)
+
+
+def make_swap(device: str) -> Script:
+    return command("mkswap", "-L", "swap", device) + flush(device)
+
+
+def write_at(device: str, offset: int, length: int) -> bytes:
+    """The line that makes ``length`` bytes, which follow it on the same standard input, the content at ``offset``.
+
+    nocreat: should the device be gone, no file must take its place in /dev.
+    """
+    line = command(
+        "dd", f"of={device}", "bs=1M", f"seek={offset}", f"count={length}",
+        "iflag=fullblock,count_bytes", "oflag=seek_bytes", "conv=notrunc,nocreat", "status=none",
+    )  # fmt: skip
+    return line.lines[0].encode() + b"\n"
+
+
+def zero(device: str, offset: int, length: int) -> Script:
+    """Makes a range read as zeros."""
+    return command("blkdiscard", "-z", "-o", offset, "-l", length, device)
+
+
+def zero_from(device: str, offset: int) -> Script:
+    """Makes everything from ``offset`` to the end of the device read as zeros; nothing when the device ends there."""
+    size = "$(" + device_size(device).lines[0] + ")"
+    return Script((f"test {size} -le {int(offset)} || {command('blkdiscard', '-z', '-o', offset, device).lines[0]}",))
+
+
+def flush(device: str) -> Script:
+    """Returns when everything that was written to the device is on all replicas' disks."""
+    return command("dd", "if=/dev/null", f"of={device}", "conv=notrunc,nocreat,fsync", "status=none")
+
+
+def read_all(device: str, length: int) -> Script:
+    """Sends the first ``length`` bytes of the device to stdout."""
+    return command("dd", f"if={device}", "bs=1M", f"count={length}", "iflag=fullblock,count_bytes", "status=none")
+
+
+def device_size(device: str) -> Script:
+    """Prints the size in bytes."""
+    return command("blockdev", "--getsize64", device)

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running commands: scripts on hosts by ``ssh HOST bash -s``, programs on the front-end.  The only user of subprocess.
+
+A script travels on standard input, never in argv: nothing of it shows in a process list, and no second shell gets to
+interpret it.  Data may follow the script on the same stream; bash reads a script from a pipe byte by byte, so a
+command of the script finds its data exactly where the command ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from contextlib import contextmanager
+from typing import BinaryIO, Iterable, Iterator, Mapping, Optional, Sequence
+
+from linstor_helper.errors import CommandFailed, DeadlineExceeded, Error, HostUnreachable, UsageError, one_line
+from linstor_helper.shell import Script, command
+
+_SSH_FAILED = 255
+_END = "the script was read to its end"
+_QUICK = 120.0
+
+
+class SshHosts:
+    """``ports.Hosts`` by the ``ssh`` and the programs of the PATH (OpenNebula puts its own ssh first there).
+
+    ``connect_timeout`` is in seconds.  A host that goes silent in the middle of a session is given up after about
+    three times that.
+    """
+
+    def __init__(self, connect_timeout: int) -> None:
+        self._options = [
+            "-o", "BatchMode=yes",
+            "-o", f"ConnectTimeout={connect_timeout}",
+            "-o", f"ServerAliveInterval={connect_timeout}",
+            "-o", "ServerAliveCountMax=3",
+        ]  # fmt: skip
+
+    def run(
+        self, host: str, script: Script, *, feed: Iterable[bytes] = (), timeout: Optional[float] = _QUICK
+    ) -> str:
+        whole = script + command("true")
+        # The last word proves that bash saw all of the input: a stream cut short ends a script without an error.
+        parts = _chain(whole.render(), feed, command("echo", _END).lines[0].encode() + b"\n")
+        output = self._finish(self._start(host), parts, f"a command on host {host}", timeout, host)
+        if not output.endswith(_END + "\n"):
+            raise CommandFailed(f"a command on host {host} ended early", status=0)
+        return output[: -len(_END) - 1]
+
+    @contextmanager
+    def read(self, host: str, script: Script) -> Iterator[BinaryIO]:
+        process = self._start(host, output=subprocess.PIPE)
+        assert process.stdin is not None
+        process.stdin.write(script.render())
+        process.stdin.close()
+        with _stream(process, f"a command on host {host}", host) as stream:
+            yield stream
+
+    def local(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: Optional[bytes] = None,
+        environment: Optional[Mapping[str, str]] = None,
+    ) -> str:
+        return self._finish(_spawn(argv, environment), [stdin or b""], argv[0], None)
+
+    @contextmanager
+    def stream(self, argv: Sequence[str], *, environment: Optional[Mapping[str, str]] = None) -> Iterator[BinaryIO]:
+        process = _spawn(argv, environment, output=subprocess.PIPE)
+        assert process.stdin is not None
+        process.stdin.close()
+        with _stream(process, argv[0]) as stream:
+            yield stream
+
+    def _start(self, host: str, output: Optional[int] = None) -> _Process:
+        if host.startswith("-") or not host:
+            raise UsageError(f"{host!r} is not the name of a host")
+        return _spawn(["ssh", *self._options, host, "bash", "-s"], None, output)
+
+    def _finish(
+        self, process: _Process, parts: Iterable[bytes], what: str, timeout: Optional[float], host: Optional[str] = None
+    ) -> str:
+        try:
+            assert process.stdin is not None
+            try:
+                for part in parts:
+                    process.stdin.write(part)
+                process.stdin.close()
+            except BrokenPipeError:
+                pass  # it ended before it read everything; its exit status says why
+            try:
+                process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                raise DeadlineExceeded(f"{what} did not end within {timeout:g} s") from None
+            process.check(what, host)
+            return process.output()
+        finally:
+            process.discard()
+
+
+class _Process(subprocess.Popen[bytes]):
+    """A child whose output goes to memory files, so that nothing blocks while we feed it."""
+
+    captured: int
+    complaints: int
+
+    def output(self) -> str:
+        return _contents(self.captured).decode(errors="replace")
+
+    def check(self, what: str, host: Optional[str]) -> None:
+        """Raises the error that its exit status and stderr mean."""
+        if self.returncode == 0:
+            return
+        said = _without_log_lines(_contents(self.complaints).decode(errors="replace"))
+        if host is not None and self.returncode == _SSH_FAILED:
+            raise HostUnreachable(
+                f"host {host} cannot be reached by ssh", details=said, hint=f"check `ssh {host}` as oneadmin"
+            )
+        raise CommandFailed(f"{what} failed (exit status {self.returncode})", status=self.returncode, details=said)
+
+    def discard(self) -> None:
+        """Ends the child if it still runs, and forgets its output."""
+        if self.poll() is None:
+            self.send_signal(signal.SIGTERM)
+            try:
+                self.wait(5)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                self.wait()
+        for pipe in (self.stdin, self.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    pass
+        os.close(self.captured)
+        os.close(self.complaints)
+
+
+def _spawn(argv: Sequence[str], environment: Optional[Mapping[str, str]], output: Optional[int] = None) -> _Process:
+    captured, complaints = os.memfd_create("stdout"), os.memfd_create("stderr")
+    try:
+        process = _Process(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=captured if output is None else output,
+            stderr=complaints,
+            env=None if environment is None else {**os.environ, **environment},
+        )
+    except OSError as error:
+        os.close(captured)
+        os.close(complaints)
+        raise CommandFailed(f"{argv[0]} cannot be run: {error.strerror}", status=127) from error
+    process.captured, process.complaints = captured, complaints
+    return process
+
+
+@contextmanager
+def _stream(process: _Process, what: str, host: Optional[str] = None) -> Iterator[BinaryIO]:
+    try:
+        assert process.stdout is not None
+        stream = _EndSeen(process.stdout)
+        yield stream
+        if stream.ended:
+            process.wait()
+            process.check(what, host)
+    except Error as error:
+        # When the source failed too, that is the cause, and our own complaint about its output a consequence.
+        if process.poll() not in (None, 0) and not isinstance(error, (HostUnreachable, CommandFailed)):
+            process.check(what, host)
+        raise
+    finally:
+        process.discard()
+
+
+class _EndSeen:
+    """A binary stream that remembers whether it was read to its end."""
+
+    def __init__(self, stream: object) -> None:
+        self._read = stream.read  # type: ignore[attr-defined]
+        self.ended = False
+
+    def read(self, count: int = -1) -> bytes:
+        data: bytes = self._read(count)
+        self.ended = self.ended or count < 0 or (count > 0 and len(data) < count)
+        return data
+
+
+def _contents(descriptor: int) -> bytes:
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+
+def _without_log_lines(text: str) -> str:
+    """What a program or an OpenNebula script said for people: without its own log lines and error markers."""
+    noise = ("INFO: ", "DEBUG: ", "ERROR MESSAGE --", "Warning: Permanently added")
+    lines = (line[7:] if line.startswith("ERROR: ") else line for line in text.splitlines() if not line.startswith(noise))
+    return one_line(" ".join(lines))[-500:]
+
+
+def _chain(first: bytes, middle: Iterable[bytes], last: bytes) -> Iterator[bytes]:
+    yield first
+    yield from middle
+    yield last

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes that are there, complete and ours - or not at all.
+
+A volume is made in three steps: the resource definition with its owner, its content, and last the mark that it is
+complete.  A rerun after a crash finds one of
+
+    nothing                           -> make it
+    ours, not marked                  -> unfinished work: remove it and make it anew
+    ours, marked, big enough          -> done before
+    somebody else's, or too small     -> an error that says so; it is never touched
+
+A clone is different in one point: from REST 1.26 it gets owner and mark in the call that starts it.  LINSTOR itself
+says whether it is finished (flags CLONING and FAILED), so the mark together with the flags means the same.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Optional, TypeVar
+
+from linstor_helper import names
+from linstor_helper.clock import attempts
+from linstor_helper.errors import (
+    ConflictError,
+    ControllerError,
+    ControllerUnavailable,
+    DeadlineExceeded,
+    Error,
+    InUseError,
+    NotReadyError,
+    UnknownOutcome,
+)
+from linstor_helper.names import Owner
+from linstor_helper.ports import UNFINISHED, Clock, CloneResult, Controller, ResourceDefinition
+from linstor_helper.undo import Undo
+from linstor_helper.units import Size
+
+_CLONE_SETTLES = 60.0
+"""Seconds for which a clone may be FAILED only because a node of it is not online just now."""
+
+_Made = TypeVar("_Made")
+
+
+def ensure_created(controller: Controller, group: str, name: str, size: Size, owner: Owner, undo: Undo) -> bool:
+    """Makes sure that there is a volume ``name`` of at least ``size``, placed by the resource group.
+
+    True when it is new: the caller fills it and calls ``mark_complete``; ``undo`` removes it.
+    False when an earlier run completed it.
+    """
+
+    def spawn() -> bool:
+        controller.spawn(group, name, size, owner.properties())
+        return True
+
+    existing = _complete_or_make(controller, name, owner, spawn)
+    if isinstance(existing, ResourceDefinition):
+        if existing.sizes[:1] < (size,):
+            raise ConflictError(f"resource {name} exists with {existing.sizes[0]}, but {size} are wanted")
+        return False
+    undo.push(f"resource {name}", lambda: controller.delete(name))
+    return True
+
+
+def mark_complete(controller: Controller, name: str) -> None:
+    """The last step of making a volume."""
+    controller.modify(name, names.complete_mark(name))
+
+
+def ensure_clone(
+    controller: Controller,
+    clock: Clock,
+    source: str,
+    name: str,
+    owner: Owner,
+    undo: Undo,
+    *,
+    group: Optional[str] = None,
+    grow_to: Optional[Size] = None,
+    timeout: float,
+) -> None:
+    """Makes sure that ``name`` is a complete copy of ``source``, not smaller than ``grow_to``.
+
+    A new copy is removed by ``undo``.  ``group`` is the resource group to put it in when it is not that of the source;
+    ``timeout`` is in seconds.  Raises CannotClone when the provider has no clones.
+    """
+    properties = {**owner.properties(), **names.complete_mark(name)}
+    foreign = owner.foreign_keys()
+
+    def start() -> CloneResult:
+        return controller.clone(source, name, group=group, properties=properties, drop=foreign, size=grow_to)
+
+    made = _complete_or_make(controller, name, owner, start, adopt=True)
+    if isinstance(made, CloneResult):
+        undo.push(f"resource {name}", lambda: controller.delete(name))
+        _wait_for_clone(controller, clock, source, name, timeout)
+        if not made.properties_set:
+            controller.modify(name, properties, foreign)
+        if group is not None:
+            controller.place(name)
+    elif "CLONING" in made.flags:
+        _wait_for_clone(controller, clock, source, name, timeout)
+    if grow_to is not None and not (isinstance(made, CloneResult) and made.size_set):
+        controller.resize(name, grow_to)
+
+
+def discard(controller: Controller, clock: Clock, name: str, timeout: float) -> bool:
+    """Deletes a volume and its snapshots; waits while it is still in use.  False when there was none.
+
+    Raises InUseError when it still is after ``timeout`` seconds: the hypervisor needs a moment to close a disk, and
+    LINSTOR up to a second to notice.
+    """
+    return retry_while_in_use(clock, timeout, lambda: controller.delete(name))
+
+
+def retry_while_in_use(clock: Clock, timeout: float, act: Callable[[], _Made]) -> _Made:
+    """Repeats ``act`` while it raises InUseError, for ``timeout`` seconds."""
+    for left in attempts(clock, timeout, first=0.2):
+        try:
+            return act()
+        except InUseError:
+            if left == 0.0:
+                raise
+    raise AssertionError("attempts ends with 0.0")
+
+
+def _complete_or_make(
+    controller: Controller, name: str, owner: Owner, make: Callable[[], _Made], *, adopt: bool = False
+) -> _Made | ResourceDefinition:
+    """What ``make`` returns, or the definition that is there already and complete (or still being cloned).
+
+    ``adopt`` accepts a volume without any mark of ours: a VM disk that addon-linstor 3.x made.
+    """
+    try:
+        return make()
+    except ConflictError as conflict:
+        existing = controller.resource_definition(name)
+        if existing is None:
+            raise NotReadyError(f"LINSTOR still holds the name {name}", details=str(conflict)) from conflict
+    except UnknownOutcome:
+        existing = controller.resource_definition(name)
+        if existing is None:
+            raise
+    except ControllerUnavailable:
+        raise
+    except Error:
+        # LINSTOR keeps what it made before a satellite failed.
+        _discard_if_unfinished(controller, name, owner)
+        raise
+    if _is_finished(existing, owner, adopt):
+        return existing
+    controller.delete(name)
+    return make()
+
+
+def _discard_if_unfinished(controller: Controller, name: str, owner: Owner) -> None:
+    existing = controller.resource_definition(name)
+    if existing is None or existing.deleting or not owner.owns(existing.properties):
+        return
+    if not names.is_complete(name, existing.properties) or existing.flags & UNFINISHED:
+        controller.delete(name)
+
+
+def _is_finished(existing: ResourceDefinition, owner: Owner, adopt: bool) -> bool:
+    """Whether it can be used as it is; False when it is our own unfinished work.
+
+    Raises NotReadyError while LINSTOR deletes it, ConflictError when it is not ours to use or to remove.
+    """
+    name, properties = existing.name, existing.properties
+    if existing.deleting:
+        raise NotReadyError(
+            f"resource {name} is still being deleted", hint="a node of it may be offline; see `linstor node list`"
+        )
+    if names.is_foreign(properties):
+        if adopt and not existing.flags & UNFINISHED:
+            return True
+        raise ConflictError(
+            f"resource {name} exists and was not made by this driver",
+            hint="rename or remove it if it is not needed; the driver does not touch it",
+        )
+    if properties.get(names.INSTANCE) == owner.instance:
+        if not names.is_complete(name, properties):
+            # A mark with another's name came along with the content of a clone that was cut short.
+            if owner.owns(properties) or names.COMPLETE in properties:
+                return False
+        elif owner.owns(properties):
+            return not existing.flags & {"FAILED", "RESTORE_TARGET"}
+    raise ConflictError(
+        f"resource {name} exists and belongs to {_describe(properties)}, not to {_describe(owner.properties())}",
+        hint="two OpenNebulas on one LINSTOR cluster must not have the same resources",
+    )
+
+
+def _describe(properties: names.Properties) -> str:
+    parts = (
+        f"{key[len(names.PREFIX) :]} {properties[key]}"
+        for key in (names.INSTANCE, names.DATASTORE, names.IMAGE, names.VM, names.DISK)
+        if key in properties
+    )
+    return ", ".join(parts) or "nobody"
+
+
+def _wait_for_clone(controller: Controller, clock: Clock, source: str, name: str, timeout: float) -> None:
+    failing_since: Optional[float] = None
+    for _ in attempts(clock, timeout):
+        state = controller.clone_state(source, name)
+        if state == "COMPLETE":
+            return
+        if state != "FAILED":
+            failing_since = None
+            continue
+        failing_since = clock.now() if failing_since is None else failing_since
+        definition = controller.resource_definition(name)
+        if definition is None or "FAILED" in definition.flags or clock.now() - failing_since > _CLONE_SETTLES:
+            raise ControllerError(
+                f"LINSTOR failed to clone {source} to {name}",
+                hint="see `linstor error-reports list` and whether all nodes of the source are online",
+            )
+    raise DeadlineExceeded(
+        f"the clone {name} of {source} is not complete after {timeout:g} s", hint="raise LINSTOR_CLONE_TIMEOUT"
+    )
