@@ -12,9 +12,19 @@ from .sources import CHECKOUT, LIBRARY, Import, Source, imports, sources
 
 LAYERS = {
     0: {"_version", "errors", "location", "names", "units"},
-    1: {"answers", "arguments", "host_commands", "layout", "onexml", "paths", "settings", "shell"},
+    1: {
+        "answers",
+        "arguments",
+        "filesystems",
+        "host_commands",
+        "layout",
+        "onexml",
+        "paths",
+        "settings",
+        "shell",
+    },
     2: {"clock", "linstor_api", "locks", "log", "one_api", "ports", "ssh"},
-    3: {"attach", "filesystems", "filling", "formats", "sources", "storage", "transfer", "undo", "volumes"},
+    3: {"attach", "filling", "formats", "sources", "storage", "transfer", "undo", "volumes"},
     4: {"actions"},
     5: {"context", "entry"},
 }
