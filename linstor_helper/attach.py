@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Iterator, NamedTuple, Optional, Sequence
+from typing import NamedTuple
 
 from linstor_helper import host_commands
 from linstor_helper.clock import attempts
@@ -24,17 +25,22 @@ class Attachment(NamedTuple):
 
 
 def ensure_attached(
-    controller: Controller, name: str, host: str, undo: Undo, resources: Optional[Sequence[Resource]] = None
+    controller: Controller, name: str, host: str, undo: Undo, resources: Sequence[Resource] | None = None
 ) -> Attachment:
     """Makes sure that ``host`` can open the volume; ``undo`` takes back what had to be done for that.
 
     ``resources`` are those of the volume, when they were read a moment ago.
     Raises NotReadyError when the host's satellite is offline, NotFoundError when the host is not a LINSTOR node.
     """
-    here = on_host(controller.resources(name) if resources is None else resources, host)
+    deployed = controller.resources(name) if resources is None else resources
+    here = on_host(deployed, host)
     if here is None or here.deleting or here.tie_breaker or "INACTIVE" in here.flags:
         node = _make_available(controller, name, here.node if here else host)
         undo.push(f"{name} attached to {node}", lambda: controller.release(name, node))
+        # With DRBD the path is the same everywhere, and LINSTOR serves only nodes that are online.
+        replicated = [r for r in deployed if "DRBD" in r.layers]
+        if replicated:
+            return Attachment(node, device_of(replicated[0]))
         here = on_host(controller.resources(name), node)
         if here is None:
             raise NotReadyError(f"LINSTOR did not make {name} available on {node}")
@@ -69,7 +75,9 @@ def opened(
 def link(hosts: Hosts, attachment: Attachment, location: Location, timeout: int) -> None:
     """Waits for the device and makes ``location`` a link to it; ``timeout`` is in seconds."""
     script = host_commands.wait_for_device(attachment.device, timeout)
-    hosts.run(location.host, script + host_commands.link(attachment.device, location.path), timeout=timeout + 60)
+    hosts.run(
+        location.host, script + host_commands.link(attachment.device, location.path), timeout=timeout + 60
+    )
 
 
 def wait_until_settled(controller: Controller, clock: Clock, name: str, timeout: float) -> list[Resource]:
@@ -89,7 +97,7 @@ def usable(resource: Resource) -> bool:
     )  # fmt: skip
 
 
-def on_host(resources: Sequence[Resource], host: str) -> Optional[Resource]:
+def on_host(resources: Sequence[Resource], host: str) -> Resource | None:
     """The resource on the node of that name; names with and without a domain are the same host."""
     for resource in resources:
         if same(resource.node, host):

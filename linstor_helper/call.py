@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import io
-from typing import BinaryIO, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import BinaryIO, NamedTuple
 
 from linstor_helper import onexml
 from linstor_helper.errors import UsageError
@@ -55,7 +56,9 @@ class DiskCall(NamedTuple):
 def read_disk_call(words: Sequence[str]) -> DiskCall:
     """Raises UsageError."""
     place, vm_id, datastore_id = words
-    return DiskCall(Location.parse(place), number(vm_id, "the VM's id"), number(datastore_id, "the datastore's id"))
+    return DiskCall(
+        Location.parse(place), number(vm_id, "the VM's id"), number(datastore_id, "the datastore's id")
+    )
 
 
 def expect(args: Sequence[str], usage: str) -> Sequence[str]:

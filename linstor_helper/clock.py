@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from typing import Iterator
+from collections.abc import Iterator
 
 from linstor_helper.ports import Clock
 

@@ -65,7 +65,9 @@ class Context:
         loaded = settings.load(datastore, self.layout)
         for warning in loaded.warnings:
             self.log.warning(f"{datastore}: {warning}")
-        return Storage(datastore, loaded, SshHosts(loaded.ssh_timeout), self.clock, lambda: self._connect(loaded))
+        return Storage(
+            datastore, loaded, SshHosts(loaded.ssh_timeout), self.clock, lambda: self._connect(loaded)
+        )
 
     def storage_of(self, datastore_id: int) -> Storage:
         return self.storage(onexml.parse_datastore(self.one.datastore(datastore_id)))

@@ -22,12 +22,16 @@ def detach(storage: Storage, name: str, location: Location, *, exclusive: bool, 
     the host cannot be asked, an ``exclusive`` volume (the VM was its only user) is released all the same; any other
     stays.  Replicas with a disk and the tie-breaker always stay.
     """
-    script = host_commands.unlink_and_list_others(location.path, host_commands.by_res(name), _datastores(location))
+    script = host_commands.unlink_and_list_others(
+        location.path, host_commands.by_res(name), _datastores(location)
+    )
     try:
         others = storage.hosts.run(location.host, script).split()
     except HostUnreachable as error:
         if not exclusive:
-            warn(f"{name} stays attached to {location.host}, since nobody can tell who uses it there: {error}")
+            warn(
+                f"{name} stays attached to {location.host}, since nobody can tell who uses it there: {error}"
+            )
             return
         warn(f"the link {location} stays: {error}")
         others = []
@@ -52,7 +56,10 @@ def remove_vm_directory(storage: Storage, location: Location, vm_id: int, *, war
 
     Raises UsageError for any other path.
     """
-    if posixpath.basename(location.path) != str(vm_id) or not posixpath.basename(location.directory).isdigit():
+    if (
+        posixpath.basename(location.path) != str(vm_id)
+        or not posixpath.basename(location.directory).isdigit()
+    ):
         raise UsageError(f"{location} is not the directory of VM {vm_id}")
     script = host_commands.disk_links(location.path) + host_commands.remove_directory(location.path)
     try:

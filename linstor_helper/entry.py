@@ -7,7 +7,7 @@ import signal
 import sys
 from importlib import import_module
 from types import FrameType
-from typing import NoReturn, Optional
+from typing import NoReturn
 
 from linstor_helper import answers
 from linstor_helper.context import Context
@@ -43,7 +43,7 @@ def main(action: str) -> NoReturn:
     except Error as error:
         context.log.failure(error)
         _fail(context, str(error))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - no traceback may reach the user
         context.log.failure(error)
         _fail(
             context,
@@ -59,7 +59,7 @@ def _fail(context: Context, text: str) -> NoReturn:
     sys.exit(1)
 
 
-def _interrupt(number: int, frame: Optional[FrameType]) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     """Ends the action by an exception, so that it undoes what it has begun; a second signal changes nothing."""
     for again in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(again, signal.SIG_IGN)

@@ -25,7 +25,7 @@ of it at the VM, then the names, then what to do.
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 
 class Error(Exception):

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Optional
+from collections.abc import Iterable
+from typing import Callable
 
 from linstor_helper import attach, host_commands, transfer, volumes
 from linstor_helper.errors import NotFoundError, RefusedError
@@ -21,21 +22,39 @@ Format = Callable[[str], Script]
 
 
 def make_blank(
-    storage: Storage, name: str, size: Size, owner: Owner, undo: Undo, make_format: Optional[Format], turn: int
+    storage: Storage,
+    name: str,
+    size: Size,
+    owner: Owner,
+    undo: Undo,
+    make_format: Format | None,
+    turn: int,
 ) -> None:
     """Makes sure that there is a volume that reads as zeros, or that was formatted.  Works on one of its nodes."""
-    if not volumes.ensure_created(storage.controller, storage.settings.resource_group, name, size, owner, undo):
+    if not volumes.ensure_created(
+        storage.controller, storage.settings.resource_group, name, size, owner, undo
+    ):
         return
     resources = _placed(storage, name)
     if make_format is not None or not transfer.reads_as_zeros(resources):
         host = transfer.choose_host(resources, attach.usable, storage.settings.bridge_list, turn)
         with attach.opened(storage.controller, name, host, resources, undo) as attachment:
-            fill_blank(storage, Target(host, attachment.device, size, transfer.reads_as_zeros(resources)), make_format)
+            fill_blank(
+                storage,
+                Target(host, attachment.device, size, transfer.reads_as_zeros(resources)),
+                make_format,
+            )
     volumes.mark_complete(storage.controller, name)
 
 
 def make_blank_on(
-    storage: Storage, name: str, size: Size, owner: Owner, undo: Undo, make_format: Optional[Format], host: str
+    storage: Storage,
+    name: str,
+    size: Size,
+    owner: Owner,
+    undo: Undo,
+    make_format: Format | None,
+    host: str,
 ) -> attach.Attachment:
     """As ``make_blank``, attached to ``host``, which is where it is formatted."""
     controller = storage.controller
@@ -43,12 +62,14 @@ def make_blank_on(
     resources = _placed(storage, name) if is_new else controller.resources(name)
     attachment = attach.ensure_attached(controller, name, host, undo, resources)
     if is_new:
-        fill_blank(storage, Target(host, attachment.device, size, transfer.reads_as_zeros(resources)), make_format)
+        fill_blank(
+            storage, Target(host, attachment.device, size, transfer.reads_as_zeros(resources)), make_format
+        )
         volumes.mark_complete(controller, name)
     return attachment
 
 
-def fill_blank(storage: Storage, target: Target, make_format: Optional[Format]) -> None:
+def fill_blank(storage: Storage, target: Target, make_format: Format | None) -> None:
     """Zeroes the target where its storage may show what somebody else had stored, then formats it."""
     timeout = storage.settings.attach_timeout
     if not target.zeroed:
@@ -79,7 +100,9 @@ def import_image(
         volumes.mark_complete(storage.controller, name)
 
 
-def copy_volume(origin: Storage, source: str, storage: Storage, name: str, size: Size, owner: Owner, undo: Undo, turn: int) -> None:
+def copy_volume(
+    origin: Storage, source: str, storage: Storage, name: str, size: Size, owner: Owner, undo: Undo, turn: int
+) -> None:
     """Makes sure that ``name`` is a copy of ``source``, by way of the front-end: for volumes of another cluster, and
     for storage that has no clones.  Raises NotFoundError when there is no ``source``."""
     definition = origin.controller.resource_definition(source)

@@ -18,8 +18,14 @@ HEAD = 64 * 1024
 
 RAW = "raw"
 
-_MAGIC = ((0, b"QFI\xfb", "qcow2"), (0, b"KDMV", "vmdk"), (0, b"# Disk DescriptorFile", "vmdk"), (0, b"vhdxfile", "vhdx"),
-          (0, b"conectix", "vpc"), (64, b"\x7f\x10\xda\xbe", "vdi"))  # fmt: skip
+_MAGIC = (
+    (0, b"QFI\xfb", "qcow2"),
+    (0, b"KDMV", "vmdk"),
+    (0, b"# Disk DescriptorFile", "vmdk"),
+    (0, b"vhdxfile", "vhdx"),
+    (0, b"conectix", "vpc"),
+    (64, b"\x7f\x10\xda\xbe", "vdi"),
+)
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
 
 _QCOW2_BACKING = struct.Struct(">QI")
@@ -66,7 +72,10 @@ def _qcow2_reference(head: bytes) -> str:
 def _vmdk_reference(head: bytes) -> str:
     if not head.startswith(b"KDMV") or len(head) < _VMDK.size + 16:
         return "is a VMDK descriptor that names other files"
-    capacity, descriptor_at, descriptor_length = struct.unpack_from("<Q", head, 12)[0], *struct.unpack_from("<QQ", head, 28)
+    capacity, descriptor_at, descriptor_length = (
+        struct.unpack_from("<Q", head, 12)[0],
+        *struct.unpack_from("<QQ", head, 28),
+    )
     start, end = descriptor_at * _SECTOR, (descriptor_at + descriptor_length) * _SECTOR
     if not capacity or end > len(head):
         return "is not a single-file VMDK"

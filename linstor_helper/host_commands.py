@@ -7,7 +7,7 @@ Hosts need bash, coreutils, util-linux and the mkfs programs; nothing of ours is
 from __future__ import annotations
 
 import posixpath
-from typing import Mapping
+from collections.abc import Mapping
 
 from linstor_helper.errors import ConfigError
 from linstor_helper.filesystems import FileSystem
@@ -16,12 +16,22 @@ from linstor_helper.shell import Script, command, quote
 BY_RES = "/dev/drbd/by-res"
 
 _FORCE: Mapping[str, tuple[str, ...]] = {
-    "ext2": ("-F",), "ext3": ("-F",), "ext4": ("-F",), "xfs": ("-f",), "btrfs": ("-f",), "vfat": ("-I",), "ntfs": ("-F", "-Q"),
-}  # fmt: skip
+    "ext2": ("-F",),
+    "ext3": ("-F",),
+    "ext4": ("-F",),
+    "xfs": ("-f",),
+    "btrfs": ("-f",),
+    "vfat": ("-I",),
+    "ntfs": ("-F", "-Q"),
+}
 # A discard of the whole device would be sent to every replica, for blocks that a new volume does not have.
 _NO_DISCARD: Mapping[str, tuple[str, ...]] = {
-    "ext2": ("-E", "nodiscard"), "ext3": ("-E", "nodiscard"), "ext4": ("-E", "nodiscard"), "xfs": ("-K",), "btrfs": ("-K",),
-}  # fmt: skip
+    "ext2": ("-E", "nodiscard"),
+    "ext3": ("-E", "nodiscard"),
+    "ext4": ("-E", "nodiscard"),
+    "xfs": ("-K",),
+    "btrfs": ("-K",),
+}
 
 
 def by_res(resource: str) -> str:
@@ -41,11 +51,15 @@ def resource_of(device: str) -> str:
 def wait_for_device(device: str, seconds: int) -> Script:
     """Waits until the block device exists: udev needs a moment after LINSTOR's answer."""
     path = quote(device)
-    complaint = quote(f"{device} did not appear within {seconds} s; is drbd-utils with its udev rules installed?")
+    complaint = quote(
+        f"{device} did not appear within {seconds} s; is drbd-utils with its udev rules installed?"
+    )
     return Script(
         (
-            f"until test -b {path}; do test $SECONDS -lt {int(seconds)} || {{ echo {complaint} >&2; exit 1; }}; "
-            "sleep 0.1; done",
+            (
+                f"until test -b {path}; do test $SECONDS -lt {int(seconds)} || {{ echo {complaint} >&2; exit 1; }}; "
+                "sleep 0.1; done"
+            ),
         )
     )
 
@@ -69,15 +83,17 @@ def unlink_and_list_others(path: str, device: str, datastores: str) -> Script:
         (
             f"device=$(readlink {quote(path)} || echo {quote(device)})",
             *unlink(path).lines,
-            f"for link in {quote(datastores)}/*/*/disk.*; do "
-            'if test "$(readlink "$link" || true)" = "$device"; then echo "$link"; fi; done',
+            (
+                f"for link in {quote(datastores)}/*/*/disk.*; do "
+                'if test "$(readlink "$link" || true)" = "$device"; then echo "$link"; fi; done'
+            ),
         )
     )
 
 
 def disk_links(directory: str) -> Script:
     """Prints the targets of the links ``disk.*`` in a VM's directory, one a line."""
-    return Script((f"for link in {quote(directory)}/disk.*; do readlink \"$link\" || true; done",))
+    return Script((f'for link in {quote(directory)}/disk.*; do readlink "$link" || true; done',))
 
 
 def remove_directory(path: str) -> Script:
@@ -89,8 +105,12 @@ def make_file_system(file_system: FileSystem, device: str) -> Script:
     """Raises ConfigError for a file system that the driver does not know how to make without questions."""
     kind, options = file_system
     if kind not in _FORCE:
-        raise ConfigError(f"file system {kind!r} is not supported", hint="use one of " + ", ".join(sorted(_FORCE)))
-    return command(f"mkfs.{kind}", *_FORCE[kind], *(options or _NO_DISCARD.get(kind, ())), device) + flush(device)
+        raise ConfigError(
+            f"file system {kind!r} is not supported", hint="use one of " + ", ".join(sorted(_FORCE))
+        )
+    return command(f"mkfs.{kind}", *_FORCE[kind], *(options or _NO_DISCARD.get(kind, ())), device) + flush(
+        device
+    )
 
 
 def make_swap(device: str) -> Script:
@@ -117,7 +137,9 @@ def zero(device: str, offset: int, length: int) -> Script:
 def zero_from(device: str, offset: int) -> Script:
     """Makes everything from ``offset`` to the end of the device read as zeros; nothing when the device ends there."""
     size = "$(" + device_size(device).lines[0] + ")"
-    return Script((f"test {size} -le {int(offset)} || {command('blkdiscard', '-z', '-o', offset, device).lines[0]}",))
+    return Script(
+        (f"test {size} -le {int(offset)} || {command('blkdiscard', '-z', '-o', offset, device).lines[0]}",)
+    )
 
 
 def flush(device: str) -> Script:
@@ -127,7 +149,9 @@ def flush(device: str) -> Script:
 
 def read_all(device: str, length: int) -> Script:
     """Sends the first ``length`` bytes of the device to stdout."""
-    return command("dd", f"if={device}", "bs=1M", f"count={length}", "iflag=fullblock,count_bytes", "status=none")
+    return command(
+        "dd", f"if={device}", "bs=1M", f"count={length}", "iflag=fullblock,count_bytes", "status=none"
+    )
 
 
 def device_size(device: str) -> Script:

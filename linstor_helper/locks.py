@@ -10,8 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Iterator
 
 from linstor_helper.clock import attempts
 from linstor_helper.errors import ConfigError, DeadlineExceeded
@@ -67,7 +67,8 @@ class FileLocks:
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660)
         except OSError as error:
             raise ConfigError(
-                f"cannot make the lock file {path}: {error.strerror}", hint="the directory must belong to oneadmin"
+                f"cannot make the lock file {path}: {error.strerror}",
+                hint="the directory must belong to oneadmin",
             ) from error
 
 

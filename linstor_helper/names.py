@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Mapping, NamedTuple, Optional
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from linstor_helper.errors import UsageError
 
@@ -76,13 +77,19 @@ class Owner(NamedTuple):
 
     instance: str
     datastore: int
-    image: Optional[int] = None
-    vm: Optional[int] = None
-    disk: Optional[int] = None
+    image: int | None = None
+    vm: int | None = None
+    disk: int | None = None
 
     def properties(self) -> dict[str, str]:
         """The properties that say so, without the mark of completeness."""
-        values = {INSTANCE: self.instance, DATASTORE: self.datastore, IMAGE: self.image, VM: self.vm, DISK: self.disk}
+        values = {
+            INSTANCE: self.instance,
+            DATASTORE: self.datastore,
+            IMAGE: self.image,
+            VM: self.vm,
+            DISK: self.disk,
+        }
         return {key: str(value) for key, value in values.items() if value is not None}
 
     def foreign_keys(self) -> list[str]:
@@ -91,7 +98,9 @@ class Owner(NamedTuple):
 
     def owns(self, properties: Properties) -> bool:
         """Whether the properties of an object name exactly this owner."""
-        return {k: properties[k] for k in (INSTANCE, DATASTORE, IMAGE, VM, DISK) if k in properties} == self.properties()
+        return {
+            k: properties[k] for k in (INSTANCE, DATASTORE, IMAGE, VM, DISK) if k in properties
+        } == self.properties()
 
 
 def complete_mark(resource: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ are always restricted.
 from __future__ import annotations
 
 import os
-from typing import Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from linstor_helper.errors import RefusedError
 

@@ -6,8 +6,9 @@ Every method raises the classes of ``errors``; none of them leaks an exception o
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import BinaryIO, Iterable, Mapping, NamedTuple, Optional, Protocol, Sequence
+from typing import NamedTuple, Protocol
 
 from linstor_helper.shell import Script
 from linstor_helper.units import Size
@@ -38,14 +39,14 @@ class Resource(NamedTuple):
     name: str
     node: str
     flags: frozenset[str]
-    in_use: Optional[bool]
+    in_use: bool | None
     """None when the satellite is offline or never reported: unknown, not "no"."""
     layers: tuple[str, ...]
-    device_path: Optional[str]
+    device_path: str | None
     """Of volume 0, as the controller names it (/dev/drbd1000, /dev/vg/lv_00000); None while not deployed."""
-    disk_state: Optional[str]
+    disk_state: str | None
     """Of volume 0, in DRBD's words (UpToDate, Diskless, ...)."""
-    provider: Optional[str] = None
+    provider: str | None = None
     """Of volume 0 (LVM_THIN, ZFS, ...); known only from ``Controller.placement``."""
 
     @property
@@ -94,7 +95,7 @@ class Controller(Protocol):
     def spawn(self, group: str, name: str, size: Size, properties: Mapping[str, str]) -> None:
         """Makes a resource definition with one volume and places it.  Raises ConflictError when the name is taken."""
 
-    def resource_definition(self, name: str) -> Optional[ResourceDefinition]:
+    def resource_definition(self, name: str) -> ResourceDefinition | None:
         """The definition, or None."""
 
     def resources(self, name: str) -> list[Resource]:
@@ -111,10 +112,10 @@ class Controller(Protocol):
         source: str,
         name: str,
         *,
-        group: Optional[str],
+        group: str | None,
         properties: Mapping[str, str],
         drop: Sequence[str],
-        size: Optional[Size],
+        size: Size | None,
     ) -> CloneResult:
         """Starts a copy of all volumes.  Raises ConflictError when the name is taken, NotReadyError while a replica
         of the source is not up to date, CannotClone when its provider has no clones."""
@@ -151,11 +152,18 @@ class CloneResult(NamedTuple):
     size_set: bool
 
 
+class Stream(Protocol):
+    """Bytes that can be read once, from front to back."""
+
+    def read(self, count: int) -> bytes:
+        """Up to ``count`` bytes; fewer only at the end."""
+
+
 class Hosts(Protocol):
     """Running commands on hosts, and on the front-end."""
 
     def run(
-        self, host: str, script: Script, *, feed: Iterable[bytes] = (), timeout: Optional[float] = None
+        self, host: str, script: Script, *, feed: Iterable[bytes] = (), timeout: float | None = None
     ) -> str:
         """Runs ``script`` by ``ssh HOST bash -s`` and returns its stdout.
 
@@ -163,13 +171,21 @@ class Hosts(Protocol):
         Raises HostUnreachable, CommandFailed, DeadlineExceeded.
         """
 
-    def read(self, host: str, script: Script) -> AbstractContextManager[BinaryIO]:
+    def read(self, host: str, script: Script) -> AbstractContextManager[Stream]:
         """The stdout of a script on a host, as ``stream`` gives that of a program."""
 
-    def local(self, argv: Sequence[str], *, stdin: Optional[bytes] = None, environment: Optional[Mapping[str, str]] = None) -> str:
+    def local(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> str:
         """Runs a program on the front-end and returns its stdout.  Raises CommandFailed, DeadlineExceeded."""
 
-    def stream(self, argv: Sequence[str], *, environment: Optional[Mapping[str, str]] = None) -> AbstractContextManager[BinaryIO]:
+    def stream(
+        self, argv: Sequence[str], *, environment: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[Stream]:
         """The stdout of a program on the front-end.
 
         Leaving the context after the stream was read to its end raises CommandFailed when the program failed;

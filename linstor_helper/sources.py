@@ -11,14 +11,15 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import BinaryIO, Callable, Iterator, NamedTuple, Optional, Sequence
+from typing import Callable, NamedTuple
 
 from linstor_helper import formats, paths, transfer
 from linstor_helper.errors import CommandFailed, NoSpaceError, NotFoundError, RefusedError
 from linstor_helper.layout import OneLayout
 from linstor_helper.onexml import Image
-from linstor_helper.ports import Hosts
+from linstor_helper.ports import Hosts, Stream
 from linstor_helper.settings import Settings
 from linstor_helper.transfer import Extent
 from linstor_helper.units import MIB, Size
@@ -52,7 +53,12 @@ def request_for(image: Image, settings: Settings, layout: OneLayout, home: str, 
 
     ``action`` is the call's own XML in base64: the downloader takes the keys of an S3 store from there.
     """
-    hashes = [word for option, value in (("--md5", image.md5), ("--sha1", image.sha1)) if value for word in (option, value)]
+    hashes = [
+        word
+        for option, value in (("--md5", image.md5), ("--sha1", image.sha1))
+        if value
+        for word in (option, value)
+    ]
     return Request(
         path=image.path,
         as_is=image.is_cdrom,
@@ -70,7 +76,7 @@ def request_for(image: Image, settings: Settings, layout: OneLayout, home: str, 
 class Source(NamedTuple):
     """An image that is ready to be read once."""
 
-    size: Optional[Size]
+    size: Size | None
     """Virtual size; None while only the end of a download will tell."""
     extents: Callable[[], Iterator[Extent]]
 
@@ -122,7 +128,9 @@ def _downloaded(hosts: Hosts, request: Request) -> Iterator[Source]:
         head = stream.read(formats.HEAD)
         kind = formats.RAW if request.as_is else formats.identify(head)
         if kind == formats.RAW:
-            yield Source(None, lambda: _not_empty(transfer.extents_of_stream(stream, head), head, request.path))
+            yield Source(
+                None, lambda: _not_empty(transfer.extents_of_stream(stream, head), head, request.path)
+            )
             return
         staged = _stage(stream, head, request.staging)
     try:
@@ -146,7 +154,7 @@ def _not_empty(extents: Iterator[Extent], head: bytes, name: str) -> Iterator[Ex
         raise RefusedError(f"image {name} is empty")
 
 
-def _stage(stream: BinaryIO, head: bytes, directory: str) -> int:
+def _stage(stream: Stream, head: bytes, directory: str) -> int:
     descriptor = _nameless_file(directory)
     try:
         for offset, data in transfer.extents_of_stream(stream, head):
@@ -155,7 +163,8 @@ def _stage(stream: BinaryIO, head: bytes, directory: str) -> int:
     except OSError as error:
         os.close(descriptor)
         raise NoSpaceError(
-            f"cannot stage the image in {directory}: {error.strerror}", hint="see STAGING_DIR of the datastore"
+            f"cannot stage the image in {directory}: {error.strerror}",
+            hint="see STAGING_DIR of the datastore",
         ) from error
     except BaseException:
         os.close(descriptor)
@@ -176,7 +185,8 @@ def _nameless_file(directory: str) -> int:
         descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise NoSpaceError(
-            f"cannot stage the image in {directory}: {error.strerror}", hint="see STAGING_DIR of the datastore"
+            f"cannot stage the image in {directory}: {error.strerror}",
+            hint="see STAGING_DIR of the datastore",
         ) from error
     os.unlink(name)
     return descriptor
@@ -193,7 +203,9 @@ def _converted(hosts: Hosts, kind: str, head: bytes, path: str, request: Request
         size = Size.of_bytes(int(info["virtual-size"]))
         _require_sound(hosts, kind, path)
     except (CommandFailed, KeyError, ValueError) as error:
-        raise RefusedError(f"image {request.path} is not a usable {kind} image", details=str(error)) from error
+        raise RefusedError(
+            f"image {request.path} is not a usable {kind} image", details=str(error)
+        ) from error
     return Source(size, lambda: _windows(hosts, kind, path, size, request.staging))
 
 

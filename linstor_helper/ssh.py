@@ -11,10 +11,18 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from contextlib import contextmanager
-from typing import BinaryIO, Iterable, Iterator, Mapping, Optional, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
-from linstor_helper.errors import CommandFailed, DeadlineExceeded, Error, HostUnreachable, UsageError, one_line
+from linstor_helper.errors import (
+    CommandFailed,
+    DeadlineExceeded,
+    Error,
+    HostUnreachable,
+    UsageError,
+    one_line,
+)
+from linstor_helper.ports import Stream
 from linstor_helper.shell import Script, command
 
 _SSH_FAILED = 255
@@ -38,7 +46,7 @@ class SshHosts:
         ]  # fmt: skip
 
     def run(
-        self, host: str, script: Script, *, feed: Iterable[bytes] = (), timeout: Optional[float] = _QUICK
+        self, host: str, script: Script, *, feed: Iterable[bytes] = (), timeout: float | None = _QUICK
     ) -> str:
         whole = script + command("true")
         # The last word proves that bash saw all of the input: a stream cut short ends a script without an error.
@@ -49,7 +57,7 @@ class SshHosts:
         return output[: -len(_END) - 1]
 
     @contextmanager
-    def read(self, host: str, script: Script) -> Iterator[BinaryIO]:
+    def read(self, host: str, script: Script) -> Iterator[Stream]:
         process = self._start(host, output=subprocess.PIPE)
         assert process.stdin is not None
         process.stdin.write(script.render())
@@ -61,26 +69,33 @@ class SshHosts:
         self,
         argv: Sequence[str],
         *,
-        stdin: Optional[bytes] = None,
-        environment: Optional[Mapping[str, str]] = None,
+        stdin: bytes | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> str:
         return self._finish(_spawn(argv, environment), [stdin or b""], argv[0], None)
 
     @contextmanager
-    def stream(self, argv: Sequence[str], *, environment: Optional[Mapping[str, str]] = None) -> Iterator[BinaryIO]:
+    def stream(
+        self, argv: Sequence[str], *, environment: Mapping[str, str] | None = None
+    ) -> Iterator[Stream]:
         process = _spawn(argv, environment, output=subprocess.PIPE)
         assert process.stdin is not None
         process.stdin.close()
         with _stream(process, argv[0]) as stream:
             yield stream
 
-    def _start(self, host: str, output: Optional[int] = None) -> _Process:
+    def _start(self, host: str, output: int | None = None) -> _Process:
         if host.startswith("-") or not host:
             raise UsageError(f"{host!r} is not the name of a host")
         return _spawn(["ssh", *self._options, host, "bash", "-s"], None, output)
 
     def _finish(
-        self, process: _Process, parts: Iterable[bytes], what: str, timeout: Optional[float], host: Optional[str] = None
+        self,
+        process: _Process,
+        parts: Iterable[bytes],
+        what: str,
+        timeout: float | None,
+        host: str | None = None,
     ) -> str:
         try:
             assert process.stdin is not None
@@ -109,7 +124,7 @@ class _Process(subprocess.Popen[bytes]):
     def output(self) -> str:
         return _contents(self.captured).decode(errors="replace")
 
-    def check(self, what: str, host: Optional[str]) -> None:
+    def check(self, what: str, host: str | None) -> None:
         """Raises the error that its exit status and stderr mean."""
         if self.returncode == 0:
             return
@@ -118,7 +133,9 @@ class _Process(subprocess.Popen[bytes]):
             raise HostUnreachable(
                 f"host {host} cannot be reached by ssh", details=said, hint=f"check `ssh {host}` as oneadmin"
             )
-        raise CommandFailed(f"{what} failed (exit status {self.returncode})", status=self.returncode, details=said)
+        raise CommandFailed(
+            f"{what} failed (exit status {self.returncode})", status=self.returncode, details=said
+        )
 
     def discard(self) -> None:
         """Ends the child if it still runs, and forgets its output."""
@@ -131,15 +148,13 @@ class _Process(subprocess.Popen[bytes]):
                 self.wait()
         for pipe in (self.stdin, self.stdout):
             if pipe is not None:
-                try:
+                with suppress(BrokenPipeError):
                     pipe.close()
-                except BrokenPipeError:
-                    pass
         os.close(self.captured)
         os.close(self.complaints)
 
 
-def _spawn(argv: Sequence[str], environment: Optional[Mapping[str, str]], output: Optional[int] = None) -> _Process:
+def _spawn(argv: Sequence[str], environment: Mapping[str, str] | None, output: int | None = None) -> _Process:
     captured, complaints = os.memfd_create("stdout"), os.memfd_create("stderr")
     try:
         process = _Process(
@@ -158,7 +173,7 @@ def _spawn(argv: Sequence[str], environment: Optional[Mapping[str, str]], output
 
 
 @contextmanager
-def _stream(process: _Process, what: str, host: Optional[str] = None) -> Iterator[BinaryIO]:
+def _stream(process: _Process, what: str, host: str | None = None) -> Iterator[Stream]:
     try:
         assert process.stdout is not None
         stream = _EndSeen(process.stdout)
@@ -182,9 +197,9 @@ class _EndSeen:
         self._read = stream.read  # type: ignore[attr-defined]
         self.ended = False
 
-    def read(self, count: int = -1) -> bytes:
+    def read(self, count: int) -> bytes:
         data: bytes = self._read(count)
-        self.ended = self.ended or count < 0 or (count > 0 and len(data) < count)
+        self.ended = self.ended or len(data) < count
         return data
 
 
@@ -195,7 +210,11 @@ def _contents(descriptor: int) -> bytes:
 def _without_log_lines(text: str) -> str:
     """What a program or an OpenNebula script said for people: without its own log lines and error markers."""
     noise = ("INFO: ", "DEBUG: ", "ERROR MESSAGE --", "Warning: Permanently added")
-    lines = (line[7:] if line.startswith("ERROR: ") else line for line in text.splitlines() if not line.startswith(noise))
+    lines = (
+        line[7:] if line.startswith("ERROR: ") else line
+        for line in text.splitlines()
+        if not line.startswith(noise)
+    )
     return one_line(" ".join(lines))[-500:]
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Callable, Optional
+from typing import Callable
 
 from linstor_helper.names import Owner
 from linstor_helper.onexml import Datastore
@@ -19,7 +19,12 @@ class Storage:
     """
 
     def __init__(
-        self, datastore: Datastore, settings: Settings, hosts: Hosts, clock: Clock, connect: Callable[[], Controller]
+        self,
+        datastore: Datastore,
+        settings: Settings,
+        hosts: Hosts,
+        clock: Clock,
+        connect: Callable[[], Controller],
     ) -> None:
         self.datastore = datastore
         self.settings = settings
@@ -31,6 +36,6 @@ class Storage:
     def controller(self) -> Controller:
         return self._connect()
 
-    def owner(self, *, image: Optional[int] = None, vm: Optional[int] = None, disk: Optional[int] = None) -> Owner:
+    def owner(self, *, image: int | None = None, vm: int | None = None, disk: int | None = None) -> Owner:
         """The owner of a volume of this datastore."""
         return Owner(self.settings.instance, self.datastore.id, image, vm, disk)

@@ -9,12 +9,13 @@ the image.  Where the storage does not promise that a new volume reads as zeros,
 from __future__ import annotations
 
 import os
-from typing import BinaryIO, Callable, Iterable, Iterator, NamedTuple, Optional, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Callable, NamedTuple
 
 from linstor_helper import host_commands
 from linstor_helper.errors import RefusedError
 from linstor_helper.names import same
-from linstor_helper.ports import Hosts, Resource
+from linstor_helper.ports import Hosts, Resource, Stream
 from linstor_helper.shell import Script
 from linstor_helper.units import KIB, MIB, Size
 
@@ -46,7 +47,9 @@ def reads_as_zeros(resources: Sequence[Resource]) -> bool:
     return all(r.provider in _READS_AS_ZEROS for r in resources if not r.diskless)
 
 
-def choose_host(resources: Sequence[Resource], usable: Callable[[Resource], bool], bridges: Sequence[str], turn: int) -> str:
+def choose_host(
+    resources: Sequence[Resource], usable: Callable[[Resource], bool], bridges: Sequence[str], turn: int
+) -> str:
     """The host through which a volume is written or read: one with a replica, of the bridges if there are any.
 
     ``turn`` spreads the work: consecutive numbers take consecutive hosts.
@@ -80,7 +83,8 @@ def _commands(target: Target, extents: Iterable[Extent]) -> Iterator[bytes]:
     for offset, data in extents:
         if offset + len(data) > target.size.bytes:
             raise RefusedError(
-                f"image is larger than its declared size of {target.size}", hint="register it with a larger SIZE"
+                f"image is larger than its declared size of {target.size}",
+                hint="register it with a larger SIZE",
             )
         if offset > position and not target.zeroed:
             yield _lines(host_commands.zero(target.device, position, offset - position))
@@ -105,7 +109,7 @@ def _lines(script: Script) -> bytes:
     return b"".join(line.encode() + b"\n" for line in script.lines)
 
 
-def extents_of_stream(stream: BinaryIO, head: bytes = b"") -> Iterator[Extent]:
+def extents_of_stream(stream: Stream, head: bytes = b"") -> Iterator[Extent]:
     """The data in a stream that begins with ``head`` (already read from it), without the zeros."""
     offset = 0
     while True:
@@ -139,7 +143,7 @@ def _range(descriptor: int, start: int, end: int, base: int) -> Iterator[Extent]
         yield from _without_zeros(os.pread(descriptor, min(CHUNK, end - offset), offset), base + offset)
 
 
-def _seek(descriptor: int, position: int, what: int) -> Optional[int]:
+def _seek(descriptor: int, position: int, what: int) -> int | None:
     """Where data or a hole begins; None when there is no more data."""
     try:
         return os.lseek(descriptor, position, what)
@@ -149,7 +153,7 @@ def _seek(descriptor: int, position: int, what: int) -> Optional[int]:
 
 def _without_zeros(chunk: bytes, offset: int) -> Iterator[Extent]:
     """The runs of non-zero grains in a chunk."""
-    start: Optional[int] = None
+    start: int | None = None
     for place in range(0, len(chunk), _GRAIN):
         grain = chunk[place : place + _GRAIN]
         if grain == _ZEROS[: len(grain)]:
@@ -162,7 +166,7 @@ def _without_zeros(chunk: bytes, offset: int) -> Iterator[Extent]:
         yield offset + start, chunk[start:]
 
 
-def _read_exactly(stream: BinaryIO, count: int) -> bytes:
+def _read_exactly(stream: Stream, count: int) -> bytes:
     parts = []
     while count > 0:
         data = stream.read(count)

@@ -15,7 +15,7 @@ says whether it is finished (flags CLONING and FAILED), so the mark together wit
 
 from __future__ import annotations
 
-from typing import Callable, Optional, TypeVar
+from typing import Callable, TypeVar
 
 from linstor_helper import names
 from linstor_helper.clock import attempts
@@ -40,7 +40,9 @@ _CLONE_SETTLES = 60.0
 _Made = TypeVar("_Made")
 
 
-def ensure_created(controller: Controller, group: str, name: str, size: Size, owner: Owner, undo: Undo) -> bool:
+def ensure_created(
+    controller: Controller, group: str, name: str, size: Size, owner: Owner, undo: Undo
+) -> bool:
     """Makes sure that there is a volume ``name`` of at least ``size``, placed by the resource group.
 
     True when it is new: the caller fills it and calls ``mark_complete``; ``undo`` removes it.
@@ -73,8 +75,8 @@ def ensure_clone(
     owner: Owner,
     undo: Undo,
     *,
-    group: Optional[str] = None,
-    grow_to: Optional[Size] = None,
+    group: str | None = None,
+    grow_to: Size | None = None,
     timeout: float,
 ) -> None:
     """Makes sure that ``name`` is a complete copy of ``source``, not smaller than ``grow_to``.
@@ -167,7 +169,8 @@ def _is_finished(existing: ResourceDefinition, owner: Owner, adopt: bool) -> boo
     name, properties = existing.name, existing.properties
     if existing.deleting:
         raise NotReadyError(
-            f"resource {name} is still being deleted", hint="a node of it may be offline; see `linstor node list`"
+            f"resource {name} is still being deleted",
+            hint="a node of it may be offline; see `linstor node list`",
         )
     if names.is_foreign(properties):
         if adopt and not existing.flags & UNFINISHED:
@@ -199,7 +202,7 @@ def _describe(properties: names.Properties) -> str:
 
 
 def _wait_for_clone(controller: Controller, clock: Clock, source: str, name: str, timeout: float) -> None:
-    failing_since: Optional[float] = None
+    failing_since: float | None = None
     for _ in attempts(clock, timeout):
         state = controller.clone_state(source, name)
         if state == "COMPLETE":
@@ -215,5 +218,6 @@ def _wait_for_clone(controller: Controller, clock: Clock, source: str, name: str
                 hint="see `linstor error-reports list` and whether all nodes of the source are online",
             )
     raise DeadlineExceeded(
-        f"the clone {name} of {source} is not complete after {timeout:g} s", hint="raise LINSTOR_CLONE_TIMEOUT"
+        f"the clone {name} of {source} is not complete after {timeout:g} s",
+        hint="raise LINSTOR_CLONE_TIMEOUT",
     )

@@ -5,7 +5,9 @@ images.
     info --output=json [-U] [-f FORMAT] FILE
     convert [-f FORMAT | --image-opts] -O raw [-U] [-n [--target-is-zero]] SOURCE TARGET
     create -f raw|qcow2 FILE SIZE
+    check [-q] [-f FORMAT] FILE
 
+``check`` exits with 2 for a damaged image and with 63 for a format that has nothing to check (raw).
 With ``--image-opts`` the source reads ``driver=raw,offset=N,size=N,file.driver=FORMAT,file.file.driver=file,
 file.file.filename=PATH``: a stretch of the disk in the image. Anything else is refused: 1, as are all errors.
 """
@@ -21,6 +23,7 @@ import sys
 from pathlib import Path
 
 from lab.images import write_qcow2
+from lab.images.qcow2_check import corruptions
 from lab.images.reading import Image, ImageError, open_image
 
 CHUNK = 1 << 20
@@ -37,7 +40,7 @@ class Refused(Exception):
     """The message for the user."""
 
 
-def info(words: list[str]) -> None:
+def info(words: list[str]) -> int:
     options, files = _parse(words, "f:U", ["output="])
     if options.get("--output") != "json" or len(files) != 1:
         raise Refused("the lab's stand-in knows info --output=json FILE")
@@ -59,9 +62,10 @@ def info(words: list[str]) -> None:
         if image.backing_kind:
             told["backing-filename-format"] = image.backing_kind.lower()
     print(json.dumps(told, indent=4))
+    return 0
 
 
-def convert(words: list[str]) -> None:
+def convert(words: list[str]) -> int:
     options, files = _parse(words, "f:O:nU", ["image-opts", "target-is-zero"])
     if options.get("-O") != "raw" or len(files) != 2:
         raise Refused("the lab's stand-in converts one SOURCE to one TARGET with -O raw")
@@ -85,9 +89,10 @@ def convert(words: list[str]) -> None:
         raise Refused(f"error while reading: {error}") from error
     os.fsync(target)
     os.close(target)
+    return 0
 
 
-def create(words: list[str]) -> None:
+def create(words: list[str]) -> int:
     options, files = _parse(words, "f:", [])
     if len(files) != 2 or options.get("-f") not in ("raw", "qcow2"):
         raise Refused("the lab's stand-in knows create -f raw|qcow2 FILE SIZE")
@@ -97,6 +102,32 @@ def create(words: list[str]) -> None:
     else:
         os.close(_open_target(files[0], size, existing=False)[0])
     print(f"Formatting '{files[0]}', fmt={options['-f']} size={size}")
+    return 0
+
+
+def check(words: list[str]) -> int:
+    options, files = _parse(words, "f:qU", [])
+    if len(files) != 1:
+        raise Refused("the lab's stand-in knows check FILE")
+    image = _open(files[0], options.get("-f"))
+    if image.kind == "raw":
+        print("qemu-img: This image format does not support checks", file=sys.stderr)
+        return 63
+    found = corruptions(Path(files[0])) if image.kind == "qcow2" else _unreadable(image)
+    if found:
+        print(f"{found} errors were found on the image.", file=sys.stderr)
+    return 2 if found else 0
+
+
+def _unreadable(image: Image) -> int:
+    """1 when the content cannot be read to its end."""
+    try:
+        image.start()
+        for offset in range(0, image.size, CHUNK):
+            image.read(offset, min(CHUNK, image.size - offset))
+    except ImageError:
+        return 1
+    return 0
 
 
 def _parse(words: list[str], short: str, long: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -148,10 +179,10 @@ def _is_device(name: str) -> bool:
     """A block device, or a file that stands for one in the lab."""
     real = os.path.realpath(name)
     places = ["/dev/", os.environ.get("LAB_HOST_DIR", "/dev") + "/dev/"]
-    if stat.S_ISBLK(os.stat(real).st_mode):
+    if stat.S_ISBLK(os.stat(name).st_mode):
         return True
     return (
-        stat.S_ISREG(os.stat(real).st_mode)
+        stat.S_ISREG(os.stat(name).st_mode)
         and real.startswith(tuple(places))
         and not real.startswith("/dev/shm/")
     )
@@ -206,15 +237,14 @@ def _zero(target: int, offset: int, length: int) -> None:
 
 
 def main(words: list[str]) -> int:
-    commands = {"info": info, "convert": convert, "create": create}
+    commands = {"info": info, "convert": convert, "create": create, "check": check}
     try:
         if not words or words[0] not in commands:
             raise Refused(f"the lab's stand-in knows {', '.join(commands)} only")
-        commands[words[0]](words[1:])
+        return commands[words[0]](words[1:])
     except Refused as error:
         print(f"qemu-img: {error}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"qemu-img: error while writing: {error.strerror}", file=sys.stderr)
         return 1
-    return 0

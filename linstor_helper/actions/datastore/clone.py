@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 from linstor_helper import answers, filling, names, volumes
 from linstor_helper.call import ImageCall, read_image_call

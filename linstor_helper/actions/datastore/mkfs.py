@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 from linstor_helper import answers, filesystems, filling, host_commands, names
 from linstor_helper.call import read_image_call
@@ -24,7 +25,9 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     storage = context.storage(call.datastore)
     make_format = None
     if call.image.fs:
-        make_format = partial(host_commands.make_file_system, filesystems.offered(context.layout, call.image.fs))
+        make_format = partial(
+            host_commands.make_file_system, filesystems.offered(context.layout, call.image.fs)
+        )
     with context.locks.hold(resource), context.undo() as undo:
         owner = storage.owner(image=call.image_id)
         filling.make_blank(storage, resource, call.size, owner, undo, make_format, turn=call.image_id)

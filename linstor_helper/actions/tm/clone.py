@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO, Optional, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 from linstor_helper import attach, filling, names, volumes
 from linstor_helper.call import expect, read_disk_call
@@ -45,5 +46,5 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     return ""
 
 
-def _growth(disk: Disk) -> Optional[Size]:
+def _growth(disk: Disk) -> Size | None:
     return disk.size if disk.original_size is not None and disk.size > disk.original_size else None

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``tm/linstor/context``: the ISO with a VM's context is a file in the VM's directory, made by OpenNebula's own driver."""
+"""``tm/linstor/context``: the ISO with a VM's context, a file that OpenNebula's own ssh driver makes."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, BinaryIO, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 from linstor_helper.call import read_disk_call
 from linstor_helper.errors import CommandFailed, UsageError

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 from linstor_helper import detaching, names
 from linstor_helper.call import DiskCall, expect, read_disk_call
@@ -32,7 +33,11 @@ def _delete_disk(context: Context, call: DiskCall) -> None:
     if disk.clone is False and not disk.volatile:
         resource, destroy = names.require_valid(disk.source), False
     else:
-        resource = names.volatile(call.vm_id, disk.id) if disk.volatile else names.vm_disk(disk.source, call.vm_id, disk.id)
+        resource = (
+            names.volatile(call.vm_id, disk.id)
+            if disk.volatile
+            else names.vm_disk(disk.source, call.vm_id, disk.id)
+        )
         destroy = True
     with context.locks.hold(resource):
         if destroy:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 from linstor_helper import host_commands
 from linstor_helper.actions.tm.volatile import make_volatile

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from linstor_helper import attach, filling, names
 from linstor_helper.call import DiskCall
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from linstor_helper.context import Context
 
 
-def make_volatile(context: Context, call: DiskCall, size_mib: int, make_format: Optional[Format]) -> None:
+def make_volatile(context: Context, call: DiskCall, size_mib: int, make_format: Format | None) -> None:
     """A volume of the system datastore, formatted on the VM's host and linked there."""
     disk_id = call.location.disk_id
     resource = names.volatile(call.vm_id, disk_id)
