@@ -134,9 +134,12 @@ def _refuse_unknown(names: Iterable[str], place: str) -> None:
         # Only the error path pays for the import.
         import difflib
 
-        near = difflib.get_close_matches(name, _BY_NAME, n=1)
-        known = ", ".join(known for known in _BY_NAME if known.startswith(PREFIX))
-        hint = f"Did you mean {near[0]}? Known are {known}" if near else f"Known are {known}"
+        # The prefix that all have in common would make all of them alike.
+        endings = {known.replace(PREFIX, ""): known for known in _BY_NAME}
+        near = difflib.get_close_matches(name.replace(PREFIX, ""), endings, n=1)
+        hint = "Known are " + ", ".join(known for known in _BY_NAME if known.startswith(PREFIX))
+        if near:
+            hint = f"Did you mean {endings[near[0]]}? {hint}"
         raise ConfigError(f"unknown attribute {name} in {place}", hint=hint)
 
 
@@ -145,4 +148,4 @@ def _default_controllers(environment: Mapping[str, str], client_conf: str) -> tu
     try:
         return controllers.normalise(text)
     except ValueError as error:
-        raise ConfigError(f"LS_CONTROLLERS or {client_conf}: {error}") from None
+        raise ConfigError(f"LS_CONTROLLERS or {client_conf} {error}") from None
