@@ -5,27 +5,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import Any, Callable
 
 import pytest
 
 from lab.cloud import Cloud
 
 
-class CloudMaker(Protocol):
-    """Starts a cloud with other options than the standard one, until the end of the test."""
-
-    def __call__(self, **options: Any) -> Cloud: ...
-
-
 @pytest.fixture
-def make_cloud() -> Iterator[CloudMaker]:
-    """The options are those of `Cloud`."""
+def make_cloud() -> Iterator[Callable[..., Cloud]]:
+    """Starts a cloud with other options than the standard one (those of `Cloud`), until the end of the test."""
+
+    def make(**options: Any) -> Cloud:
+        return started.enter_context(Cloud(**options))
+
     with ExitStack() as started:
-        yield lambda **options: started.enter_context(Cloud(**options))
+        yield make
 
 
 @pytest.fixture
-def cloud(make_cloud: CloudMaker) -> Cloud:
+def cloud(make_cloud: Callable[..., Cloud]) -> Cloud:
     """The standard cloud, with the executables of this checkout as its drivers."""
     return make_cloud()

@@ -6,13 +6,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from lab.cloud import HOSTS, Cloud
 from lab.controller import RequestRecord
 from lab.controller.names import key
 
 MIB = 1 << 20
+_FIXED_WORDS = frozenset(
+    (
+        *("v1", "controller", "version", "view", "nodes", "clone", "query-size-info"),
+        *("resource-definitions", "resource-groups", "resources", "spawn", "make-available", "autoplace"),
+    )
+)
+"""Words of the REST API's paths that are not names of objects."""
 
 
 def by_res(resource: str) -> str:
@@ -70,20 +76,6 @@ def links(cloud: Cloud) -> dict[str, dict[str, str]]:
     return {host: texts for host, texts in found.items() if texts}
 
 
-def driver_processes(cloud: Cloud) -> list[str]:
-    """Command lines of processes that work in this cloud for a driver: its ssh, downloaders, converters."""
-    mark = f"LAB_ROOT={cloud.hosts.layout.root}".encode()
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if mark in (process / "environ").read_bytes().split(b"\0") and "holder.py" not in words:
-                found.append(words)
-        except OSError:
-            continue
-    return found
-
-
 def assert_nothing_left(cloud: Cloud, *kept: str) -> None:
     """No volumes but the named ones, no links, no device held open, no lock file."""
     assert resources(cloud) == set(kept)
@@ -109,11 +101,8 @@ def requests_of(cloud: Cloud) -> Iterator[list[RequestRecord]]:
 
 def calls_of(requests: list[RequestRecord]) -> list[str]:
     """Method and path of each, the path's names replaced by stars."""
-    fixed = {
-        "v1", "controller", "version", "resource-definitions", "resource-groups", "spawn", "view", "resources",
-        "clone", "query-size-info", "nodes", "make-available", "autoplace",
-    }  # fmt: skip
     return [
-        f"{one.method} " + "/".join(word if word in fixed else "*" for word in one.path.strip("/").split("/"))
+        f"{one.method} "
+        + "/".join(word if word in _FIXED_WORDS else "*" for word in one.path.strip("/").split("/"))
         for one in requests
     ]
