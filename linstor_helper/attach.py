@@ -35,8 +35,7 @@ def ensure_attached(
     deployed = controller.resources(name) if resources is None else resources
     here = on_host(deployed, host)
     if here is None or here.deleting or here.tie_breaker or "INACTIVE" in here.flags:
-        node = _make_available(controller, name, here.node if here else host)
-        undo.push(f"{name} attached to {node}", lambda: controller.release(name, node))
+        node = _make_available(controller, name, here.node if here else host, undo)
         # With DRBD the path is the same everywhere, and LINSTOR serves only nodes that are online.
         replicated = [r for r in deployed if "DRBD" in r.layers]
         if replicated:
@@ -44,11 +43,8 @@ def ensure_attached(
         here = on_host(controller.resources(name), node)
         if here is None:
             raise NotReadyError(f"LINSTOR did not make {name} available on {node}")
-    if not here.online:
-        raise NotReadyError(
-            f"LINSTOR node {here.node} is offline; {name} cannot be attached there",
-            hint=f"see `linstor node list` and the linstor-satellite service on {here.node}",
-        )
+    if here.silent:
+        node_of(controller, here.node, NotReadyError(f"{name} cannot be attached to {here.node}"))
     return Attachment(here.node, device_of(here))
 
 
@@ -91,10 +87,8 @@ def wait_until_settled(controller: Controller, clock: Clock, name: str, timeout:
 
 def usable(resource: Resource) -> bool:
     """Whether data can be written through this replica's node."""
-    return (
-        not resource.diskless and not resource.deleting and resource.online
-        and resource.disk_state in ("UpToDate", "Created", None)
-    )  # fmt: skip
+    has_disk = not (resource.diskless or resource.deleting or resource.silent)
+    return has_disk and resource.disk_state in ("UpToDate", None)
 
 
 def on_host(resources: Sequence[Resource], host: str) -> Resource | None:
@@ -106,17 +100,22 @@ def on_host(resources: Sequence[Resource], host: str) -> Resource | None:
     return short[0] if len(short) == 1 and ("." in host) != ("." in short[0].node) else None
 
 
-def _make_available(controller: Controller, name: str, host: str) -> str:
+def _make_available(controller: Controller, name: str, host: str, undo: Undo) -> str:
     """Returns the name of the node that the host is."""
+
+    def attempt(node: str) -> str:
+        # Before the call: its answer may get lost, and there is no harm in releasing what was never attached.
+        undo.push(f"{name} attached to {node}", lambda: controller.release(name, node))
+        controller.make_available(name, node)
+        return node
+
     try:
-        controller.make_available(name, host)
-        return host
+        return attempt(host)
     except (NotFoundError, NotReadyError) as error:
         node = node_of(controller, host, error)
         if same(node.name, host):
             raise
-    controller.make_available(name, node.name)
-    return node.name
+    return attempt(node.name)
 
 
 def node_of(controller: Controller, host: str, cause: Error) -> Node:

@@ -31,9 +31,7 @@ def make_blank(
     turn: int,
 ) -> None:
     """Makes sure that there is a volume that reads as zeros, or that was formatted.  Works on one of its nodes."""
-    if not volumes.ensure_created(
-        storage.controller, storage.settings.resource_group, name, size, owner, undo
-    ):
+    if not _ensure_created(storage, name, size, owner, undo):
         return
     resources = _placed(storage, name)
     if make_format is not None or not transfer.reads_as_zeros(resources):
@@ -58,7 +56,7 @@ def make_blank_on(
 ) -> attach.Attachment:
     """As ``make_blank``, attached to ``host``, which is where it is formatted."""
     controller = storage.controller
-    is_new = volumes.ensure_created(controller, storage.settings.resource_group, name, size, owner, undo)
+    is_new = _ensure_created(storage, name, size, owner, undo)
     resources = _placed(storage, name) if is_new else controller.resources(name)
     attachment = attach.ensure_attached(controller, name, host, undo, resources)
     if is_new:
@@ -92,8 +90,7 @@ def import_image(
                 f"image {request.path} has {source.size}, more than its declared {size}",
                 hint="register it with a larger SIZE",
             )
-        group = storage.settings.resource_group
-        is_new = volumes.ensure_created(storage.controller, group, name, size, owner, undo)
+        is_new = _ensure_created(storage, name, size, owner, undo)
         if is_new:
             _write(storage, name, size, source.extents(), undo, turn)
     if is_new:
@@ -110,7 +107,7 @@ def copy_volume(
         raise NotFoundError(f"LINSTOR has no resource {source} to copy")
     length = definition.sizes[0]
     bigger = max(size, length)
-    if volumes.ensure_created(storage.controller, storage.settings.resource_group, name, bigger, owner, undo):
+    if _ensure_created(storage, name, bigger, owner, undo):
         resources = _placed(origin, source)
         host = transfer.choose_host(resources, attach.usable, origin.settings.bridge_list, turn)
         with attach.opened(origin.controller, source, host, resources, undo) as attachment:
@@ -127,6 +124,11 @@ def _write(storage: Storage, name: str, size: Size, extents: Iterable[Extent], u
     with attach.opened(storage.controller, name, host, resources, undo) as attachment:
         target = Target(host, attachment.device, size, transfer.reads_as_zeros(resources))
         transfer.write(storage.hosts, target, extents, storage.settings.attach_timeout)
+
+
+def _ensure_created(storage: Storage, name: str, size: Size, owner: Owner, undo: Undo) -> bool:
+    group = storage.settings.resource_group
+    return volumes.ensure_created(storage.controller, storage.clock, group, name, size, owner, undo)
 
 
 def _placed(storage: Storage, name: str) -> list[Resource]:

@@ -40,7 +40,7 @@ class Resource(NamedTuple):
     node: str
     flags: frozenset[str]
     in_use: bool | None
-    """None when the satellite is offline or never reported: unknown, not "no"."""
+    """None when the satellite is offline, has not reported yet, or there is no DRBD: unknown, not "no"."""
     layers: tuple[str, ...]
     device_path: str | None
     """Of volume 0, as the controller names it (/dev/drbd1000, /dev/vg/lv_00000); None while not deployed."""
@@ -62,9 +62,9 @@ class Resource(NamedTuple):
         return bool(self.flags & {"DISKLESS", "DRBD_DISKLESS", "NVME_INITIATOR"})
 
     @property
-    def online(self) -> bool:
-        """Whether its satellite reports (the state is absent otherwise)."""
-        return self.in_use is not None
+    def silent(self) -> bool:
+        """Whether DRBD on this node tells nothing: offline, or just made.  Without DRBD there is nothing to tell."""
+        return "DRBD" in self.layers and self.in_use is None
 
 
 class Node(NamedTuple):

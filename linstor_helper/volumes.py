@@ -37,11 +37,14 @@ from linstor_helper.units import Size
 _CLONE_SETTLES = 60.0
 """Seconds for which a clone may be FAILED only because a node of it is not online just now."""
 
+_CLOSES = 30.0
+"""Seconds for which a copy that was cut short may still have the device open on its host."""
+
 _Made = TypeVar("_Made")
 
 
 def ensure_created(
-    controller: Controller, group: str, name: str, size: Size, owner: Owner, undo: Undo
+    controller: Controller, clock: Clock, group: str, name: str, size: Size, owner: Owner, undo: Undo
 ) -> bool:
     """Makes sure that there is a volume ``name`` of at least ``size``, placed by the resource group.
 
@@ -53,12 +56,12 @@ def ensure_created(
         controller.spawn(group, name, size, owner.properties())
         return True
 
-    existing = _complete_or_make(controller, name, owner, spawn)
+    existing = _complete_or_make(controller, clock, name, owner, spawn)
     if isinstance(existing, ResourceDefinition):
         if existing.sizes[:1] < (size,):
             raise ConflictError(f"resource {name} exists with {existing.sizes[0]}, but {size} are wanted")
         return False
-    undo.push(f"resource {name}", lambda: controller.delete(name))
+    undo.push(f"resource {name}", lambda: discard(controller, clock, name, _CLOSES))
     return True
 
 
@@ -90,9 +93,9 @@ def ensure_clone(
     def start() -> CloneResult:
         return controller.clone(source, name, group=group, properties=properties, drop=foreign, size=grow_to)
 
-    made = _complete_or_make(controller, name, owner, start, adopt=True)
+    made = _complete_or_make(controller, clock, name, owner, start, adopt=True)
     if isinstance(made, CloneResult):
-        undo.push(f"resource {name}", lambda: controller.delete(name))
+        undo.push(f"resource {name}", lambda: discard(controller, clock, name, _CLOSES))
         _wait_for_clone(controller, clock, source, name, timeout)
         if not made.properties_set:
             controller.modify(name, properties, foreign)
@@ -125,7 +128,13 @@ def retry_while_in_use(clock: Clock, timeout: float, act: Callable[[], _Made]) -
 
 
 def _complete_or_make(
-    controller: Controller, name: str, owner: Owner, make: Callable[[], _Made], *, adopt: bool = False
+    controller: Controller,
+    clock: Clock,
+    name: str,
+    owner: Owner,
+    make: Callable[[], _Made],
+    *,
+    adopt: bool = False,
 ) -> _Made | ResourceDefinition:
     """What ``make`` returns, or the definition that is there already and complete (or still being cloned).
 
@@ -149,7 +158,7 @@ def _complete_or_make(
         raise
     if _is_finished(existing, owner, adopt):
         return existing
-    controller.delete(name)
+    discard(controller, clock, name, _CLOSES)
     return make()
 
 

@@ -37,9 +37,22 @@ def resource(data: Mapping[str, Any]) -> Resource:
         (data.get("state") or {}).get("in_use"),
         _stack(layer),
         volume.get("device_path") or None,
-        volume.get("disk_state") if layer.get("type") == "DRBD" else None,
+        _disk_state(layer, volume, shown),
         shown.get("provider_kind"),
     )
+
+
+def _disk_state(
+    layer: Mapping[str, Any], own_volume: Mapping[str, Any], shown: Mapping[str, Any]
+) -> str | None:
+    """What DRBD reported last.
+
+    A view has it from DRBD's events; the layer data keeps what the satellite saw when it last changed something.
+    """
+    if layer.get("type") != "DRBD":
+        return None
+    reported = (shown.get("state") or {}).get("disk_state")
+    return reported or own_volume.get("disk_state")
 
 
 def _stack(layer: Mapping[str, Any]) -> tuple[str, ...]:
