@@ -60,9 +60,11 @@ install:
 		{ echo "$(REMOTES) is missing: set ONE_LOCATION, or DESTDIR to build a package" >&2; exit 1; }
 	@$(PYTHON) -c 'import setuptools' 2>/dev/null || \
 		{ echo "$(PYTHON) has no setuptools: install python3-setuptools" >&2; exit 1; }
-	build=$$(mktemp -d) && trap 'rm -rf "$$build"' EXIT && \
+	@$(PYTHON) -c 'import linstor, lxml.etree' 2>/dev/null || [ -n "$(DESTDIR)" ] || \
+		{ echo "$(PYTHON) has no python-linstor or no lxml: install both" >&2; exit 1; }
+	@build=$$(mktemp -d) && trap 'rm -rf "$$build"' EXIT && \
 		$(PYTHON) setup.py --quiet build --build-base="$$build" install --root="$(or $(DESTDIR),/)"
-	for kind in datastore tm; do \
+	@for kind in datastore tm; do \
 		install -d -m 0755 $(OWNER) "$(REMOTES)/$$kind/linstor" && \
 		install -m 0755 $(OWNER) $$kind/* "$(REMOTES)/$$kind/linstor/" || exit 1; \
 	done
@@ -72,6 +74,7 @@ install:
 				echo "Not of this driver; remove it if an earlier driver left it: $$file" >&2; \
 		done; \
 	done
+	@echo "Installed: linstor_helper for $(PYTHON), executables in $(REMOTES)/{datastore,tm}/linstor"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .tox
