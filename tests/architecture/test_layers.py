@@ -14,7 +14,7 @@ LAYERS = {
     0: {"_version", "errors", "location", "names", "units"},
     1: {
         "answers",
-        "arguments",
+        "call",
         "filesystems",
         "host_commands",
         "layout",
@@ -24,7 +24,7 @@ LAYERS = {
         "shell",
     },
     2: {"clock", "linstor_api", "locks", "log", "one_api", "ports", "ssh"},
-    3: {"attach", "filling", "formats", "sources", "storage", "transfer", "undo", "volumes"},
+    3: {"attach", "detaching", "filling", "formats", "sources", "storage", "transfer", "undo", "volumes"},
     4: {"actions"},
     5: {"context", "entry"},
 }
