@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from linstor_helper import host_commands
-from linstor_helper.clock import attempts
 from linstor_helper.errors import Error, NotFoundError, NotReadyError
 from linstor_helper.host_commands import by_res
 from linstor_helper.location import Location
 from linstor_helper.names import same
 from linstor_helper.ports import Clock, Controller, Hosts, Node, Resource
 from linstor_helper.undo import Undo
+from linstor_helper.waiting import attempts
 
 
 class Attachment(NamedTuple):
@@ -62,9 +62,10 @@ def opened(
     controller: Controller, name: str, host: str, resources: Sequence[Resource], undo: Undo
 ) -> Iterator[Attachment]:
     """Attaches a volume to a host for the time of a copy."""
+    before = on_host(resources, host)
     attachment = ensure_attached(controller, name, host, undo, resources)
     yield attachment
-    if on_host(resources, host) is None:
+    if before is None or before.tie_breaker:
         controller.release(name, attachment.node)
 
 

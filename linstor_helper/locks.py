@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from linstor_helper.clock import attempts
 from linstor_helper.errors import ConfigError, DeadlineExceeded
 from linstor_helper.ports import Clock
+from linstor_helper.waiting import attempts
 
 
 class FileLocks:

@@ -18,7 +18,6 @@ from __future__ import annotations
 from typing import Callable, TypeVar
 
 from linstor_helper import names
-from linstor_helper.clock import attempts
 from linstor_helper.errors import (
     ConflictError,
     ControllerError,
@@ -33,6 +32,7 @@ from linstor_helper.names import Owner
 from linstor_helper.ports import UNFINISHED, Clock, CloneResult, Controller, ResourceDefinition
 from linstor_helper.undo import Undo
 from linstor_helper.units import Size
+from linstor_helper.waiting import attempts
 
 _CLONE_SETTLES = 60.0
 """Seconds for which a clone may be FAILED only because a node of it is not online just now."""

@@ -16,6 +16,7 @@ LAYERS = {
         "answers",
         "call",
         "filesystems",
+        "formats",
         "host_commands",
         "layout",
         "onexml",
@@ -23,15 +24,15 @@ LAYERS = {
         "settings",
         "shell",
     },
-    2: {"clock", "linstor_api", "locks", "log", "one_api", "ports", "ssh"},
-    3: {"attach", "detaching", "filling", "formats", "sources", "storage", "transfer", "undo", "volumes"},
+    2: {"clock", "linstor_api", "locks", "log", "one_api", "ports", "ssh", "waiting"},
+    3: {"attach", "detaching", "filling", "sources", "storage", "transfer", "undo", "volumes"},
     4: {"actions"},
     5: {"context", "entry"},
 }
 """Modules and packages right below the library's root. A new one gets its place here first."""
 
 PORTS, OPERATIONS, ACTIONS, ENTRY = 2, 3, 4, 5
-ADAPTERS = LAYERS[PORTS] - {"ports"}
+ADAPTERS = LAYERS[PORTS] - {"ports", "waiting"}
 LAYER = {name: number for number, names in LAYERS.items() for name in names}
 
 ONLY_IN = {
