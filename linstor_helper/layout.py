@@ -28,7 +28,7 @@ class OneLayout(NamedTuple):
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> OneLayout:
         """The layout that ONE_LOCATION asks for."""
-        location = environment.get("ONE_LOCATION", "").rstrip("/")
+        location = environment.get("ONE_LOCATION", "")
         if not location:
             return cls("/var/lib/one", "/etc/one", "/var/lib/one/remotes", "/var/log/one", "/var/lock/one")
         var = posixpath.join(location, "var")

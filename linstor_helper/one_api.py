@@ -77,9 +77,7 @@ class OneApi:
             raise NotFoundError(f"{kind.name} {object_id} does not exist in OpenNebula")
         if code == _AUTHENTICATION:
             return self._show(kind, object_id, f"{_public(endpoint)}: the session is not accepted")
-        raise NotReadyError(
-            f"OpenNebula does not tell about {kind.name} {object_id}", details=one_line(str(value))
-        )
+        raise NotReadyError(f"OpenNebula does not tell about {kind.name} {object_id}", details=str(value))
 
     def _call(self, endpoint: str, method: str, object_id: int) -> tuple[bool, Any, int]:
         """oned's answer: success, value or message, code.

@@ -76,7 +76,7 @@ def _from_client(path: str) -> str:
     # Only who does not name controllers in OpenNebula pays for the import.
     import configparser
 
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    parser = configparser.RawConfigParser()
     try:
         parser.read(path, encoding="utf-8")
         return parser.get("global", "controllers", fallback="").strip()

@@ -221,11 +221,8 @@ class TestByCommand:
         client.environment["ONE_XMLRPC"] = web(answer)
         assert client.api().vm(0).decode() == VM
 
-    @pytest.mark.parametrize(
-        "endpoint", ["localhost:2633/RPC2", "ftp://localhost", "http://", "http://localhost:x/"]
-    )
-    def test_when_the_endpoint_is_no_address(self, client: Client, command: Path, endpoint: str) -> None:
-        client.environment["ONE_XMLRPC"] = endpoint
+    def test_when_the_port_is_no_number(self, client: Client, command: Path) -> None:
+        client.environment["ONE_XMLRPC"] = "http://localhost:x/"
         assert client.api().vm(0).decode() == VM
 
     @pytest.mark.parametrize(("kind", "name"), [("vm", "VM"), ("datastore", "datastore"), ("image", "image")])
@@ -248,6 +245,15 @@ class TestNeither:
         text = client.refused()
         assert f"{client.one.xmlrpc.url}: the session is not accepted" in text
         assert client.requests == [("one.vm.info", False)] * 2
+
+    def test_a_proxy_answers(self, client: Client) -> None:
+        client.one.xmlrpc.faults.proxy_page = 2
+        assert f"{client.one.xmlrpc.url}: HTTP status 502" in client.refused()
+
+    @pytest.mark.parametrize("endpoint", ["localhost:2633/RPC2", "ftp://localhost", "http://"])
+    def test_the_endpoint_is_no_address(self, client: Client, endpoint: str) -> None:
+        client.environment["ONE_XMLRPC"] = endpoint
+        assert f"does not answer at {endpoint}: this is no http address" in client.refused()
 
     def test_the_commands_are_not_installed(self, client: Client) -> None:
         client.one.xmlrpc.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 from pathlib import Path
 
@@ -168,6 +169,16 @@ class TestWhereTheXmlComesFrom:
         stdin = io.BytesIO(b"x" * 100000)
         onexml.read_action([encode(action()).decode(), "5"], stdin)
         assert stdin.read() == b""
+
+    def test_nobody_waits_for_input_from_a_terminal(self) -> None:
+        typist, terminal = os.openpty()
+        with (
+            os.fdopen(typist, "wb", buffering=0) as keyboard,
+            os.fdopen(terminal, "rb", buffering=0) as stdin,
+        ):
+            keyboard.write(b"garbage\n\x04")
+            with pytest.raises(UsageError, match="is missing"):
+                onexml.read_action(["5"], stdin)  # type: ignore[arg-type]
 
     def test_base64_in_lines(self) -> None:
         wrapped = base64.encodebytes(action().encode()).replace(b"\n", b"\r\n ")
@@ -400,6 +411,15 @@ class TestRecords:
     def test_persistent_image(self) -> None:
         assert onexml.parse_image(b"<IMAGE><PERSISTENT>1</PERSISTENT></IMAGE>").persistent
         assert not onexml.parse_image(b"<IMAGE/>").persistent
+
+    def test_a_disk_without_source_is_volatile(self) -> None:
+        assert vm(disk(TYPE="BLOCK")).disk(0).volatile
+
+    def test_disks_are_found_by_their_ids(self) -> None:
+        machine = vm(disk(DISK_ID="3") + disk(DISK_ID="1"))
+        assert [machine.disk(number).id for number in (1, 3)] == [1, 3]
+        with pytest.raises(UsageError, match="VM 7 has no disk 2"):
+            machine.disk(2)
 
     @pytest.mark.parametrize("cdrom", ["CDROM", "BLOCK_CDROM", "rbd_cdrom"])
     def test_cdrom_disk(self, cdrom: str) -> None:

@@ -202,6 +202,7 @@ class TestValues:
         text = place.refused(**{name: value})
         assert text.startswith(f"{name} ")
         assert text.endswith(f": {value!r} in datastore 100 (img)")
+        assert ("whole number of seconds" in text) == (name.endswith("TIMEOUT") or "CACHE" in name)
 
     def test_switching_verification_off_is_said(self, place: Place) -> None:
         assert "LINSTOR_TLS_VERIFY" in place.load(LINSTOR_TLS_VERIFY="NO").warnings[0]
@@ -317,7 +318,7 @@ class TestControllers:
     def test_order_of_the_defaults(self, place: Place) -> None:
         assert place.load().controllers == ("linstor://localhost:3370",)
         client = Path(place.layout.linstor_client_conf)
-        client.write_text("[other]\ncontrollers=eve\n[global]\nx = 100%\ncontrollers = bob,charlie:1\n")
+        client.write_text("[other]\ncontrollers=eve\n[global]\ncontrollers = bob,charlie:1\n")
         assert place.load().controllers == ("linstor://bob:3370", "linstor://charlie:1")
         place.environment["LS_CONTROLLERS"] = "linstor+ssl://dave"
         assert place.load().controllers == ("linstor+ssl://dave:3371",)
