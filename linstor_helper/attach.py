@@ -25,7 +25,12 @@ class Attachment(NamedTuple):
 
 
 def ensure_attached(
-    controller: Controller, name: str, host: str, undo: Undo, resources: Sequence[Resource] | None = None
+    controller: Controller,
+    clock: Clock,
+    name: str,
+    host: str,
+    undo: Undo,
+    resources: Sequence[Resource] | None = None,
 ) -> Attachment:
     """Makes sure that ``host`` can open the volume; ``undo`` takes back what had to be done for that.
 
@@ -35,7 +40,7 @@ def ensure_attached(
     deployed = controller.resources(name) if resources is None else resources
     here = on_host(deployed, host)
     if here is None or here.deleting or here.tie_breaker or "INACTIVE" in here.flags:
-        node = _make_available(controller, name, here.node if here else host, undo)
+        node = _make_available(controller, clock, name, here.node if here else host, undo)
         # With DRBD the path is the same everywhere, and LINSTOR serves only nodes that are online.
         replicated = [r for r in deployed if "DRBD" in r.layers]
         if replicated:
@@ -59,7 +64,7 @@ def device_of(resource: Resource) -> str:
 
 @contextmanager
 def opened(
-    controller: Controller, name: str, host: str, resources: Sequence[Resource], undo: Undo
+    controller: Controller, clock: Clock, name: str, host: str, resources: Sequence[Resource], undo: Undo
 ) -> Iterator[Attachment]:
     """Attaches a volume to a host for the time of a copy."""
     before = on_host(resources, host)
@@ -101,12 +106,12 @@ def on_host(resources: Sequence[Resource], host: str) -> Resource | None:
     return short[0] if len(short) == 1 and ("." in host) != ("." in short[0].node) else None
 
 
-def _make_available(controller: Controller, name: str, host: str, undo: Undo) -> str:
+def _make_available(controller: Controller, clock: Clock, name: str, host: str, undo: Undo) -> str:
     """Returns the name of the node that the host is."""
 
     def attempt(node: str) -> str:
         # Before the call: its answer may get lost, and there is no harm in releasing what was never attached.
-        undo.push(f"{name} attached to {node}", lambda: controller.release(name, node))
+        undo.push(f"{name} attached to {node}", lambda: _close(controller, clock, name, node))
         controller.make_available(name, node)
         return node
 

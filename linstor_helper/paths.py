@@ -19,6 +19,15 @@ def is_remote(source: str) -> bool:
     return bool(separator) and scheme.replace("+", "").isalnum()
 
 
+def shown(source: str) -> str:
+    """A path or URL as it may stand in a message: without the password or the signature that a URL can carry."""
+    if not is_remote(source):
+        return source
+    scheme, _, rest = source.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+
+
 def require_allowed(path: str, restricted: Sequence[str], safe: Sequence[str]) -> None:
     """Raises RefusedError when ``path``, with all links resolved, must not be read.
 

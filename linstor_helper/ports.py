@@ -184,9 +184,9 @@ class Hosts(Protocol):
         """Runs a program on the front-end and returns its stdout.  Raises CommandFailed, DeadlineExceeded."""
 
     def stream(
-        self, argv: Sequence[str], *, environment: Mapping[str, str] | None = None
+        self, argv: Sequence[str], what: str, *, environment: Mapping[str, str] | None = None
     ) -> AbstractContextManager[Stream]:
-        """The stdout of a program on the front-end.
+        """The stdout of a program on the front-end; ``what`` it is doing, for the error.
 
         Leaving the context after the stream was read to its end raises CommandFailed when the program failed;
         leaving it earlier ends the program.

@@ -124,12 +124,14 @@ def _local_head(request: Request) -> bytes:
 
 @contextmanager
 def _downloaded(hosts: Hosts, request: Request) -> Iterator[Source]:
-    with hosts.stream(_downloader_call(request), environment=request.environment) as stream:
+    what = f"fetching image {paths.shown(request.path)}"
+    with hosts.stream(_downloader_call(request), what, environment=request.environment) as stream:
         head = stream.read(formats.HEAD)
         kind = formats.RAW if request.as_is else formats.identify(head)
         if kind == formats.RAW:
             yield Source(
-                None, lambda: _not_empty(transfer.extents_of_stream(stream, head), head, request.path)
+                None,
+                lambda: _not_empty(transfer.extents_of_stream(stream, head), head, paths.shown(request.path)),
             )
             return
         staged = _stage(stream, head, request.staging)
@@ -197,7 +199,8 @@ def _path_of(descriptor: int) -> str:
 
 
 def _converted(hosts: Hosts, kind: str, head: bytes, path: str, request: Request) -> Source:
-    formats.require_self_contained(kind, head, request.path)
+    name = paths.shown(request.path)
+    formats.require_self_contained(kind, head, name)
     try:
         info = json.loads(hosts.local(["qemu-img", "info", "--output=json", "-f", kind, path]))
         size = Size.of_bytes(int(info["virtual-size"]))

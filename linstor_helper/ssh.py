@@ -76,12 +76,12 @@ class SshHosts:
 
     @contextmanager
     def stream(
-        self, argv: Sequence[str], *, environment: Mapping[str, str] | None = None
+        self, argv: Sequence[str], what: str, *, environment: Mapping[str, str] | None = None
     ) -> Iterator[Stream]:
         process = _spawn(argv, environment, output=subprocess.PIPE)
         assert process.stdin is not None
         process.stdin.close()
-        with _stream(process, argv[0]) as stream:
+        with _stream(process, what) as stream:
             yield stream
 
     def _start(self, host: str, output: int | None = None) -> _Process:

@@ -37,7 +37,7 @@ from linstor_helper.waiting import attempts
 _CLONE_SETTLES = 60.0
 """Seconds for which a clone may be FAILED only because a node of it is not online just now."""
 
-_CLOSES = 30.0
+CLOSES = 30.0
 """Seconds for which a copy that was cut short may still have the device open on its host."""
 
 _Made = TypeVar("_Made")
@@ -61,7 +61,7 @@ def ensure_created(
         if existing.sizes[:1] < (size,):
             raise ConflictError(f"resource {name} exists with {existing.sizes[0]}, but {size} are wanted")
         return False
-    undo.push(f"resource {name}", lambda: discard(controller, clock, name, _CLOSES))
+    undo.push(f"resource {name}", lambda: discard(controller, clock, name, CLOSES))
     return True
 
 
@@ -80,12 +80,14 @@ def ensure_clone(
     *,
     group: str | None = None,
     grow_to: Size | None = None,
+    adopt: bool = False,
     timeout: float,
 ) -> None:
     """Makes sure that ``name`` is a complete copy of ``source``, not smaller than ``grow_to``.
 
-    A new copy is removed by ``undo``.  ``group`` is the resource group to put it in when it is not that of the source;
-    ``timeout`` is in seconds.  Raises CannotClone when the provider has no clones.
+    A new copy is removed by ``undo``.  ``group`` is the resource group to put it in when it is not that of the
+    source; ``adopt`` accepts a volume without any mark of ours, as addon-linstor 3.x made them; ``timeout`` is in
+    seconds.  Raises CannotClone when the provider has no clones.
     """
     properties = {**owner.properties(), **names.complete_mark(name)}
     foreign = owner.foreign_keys()
@@ -93,9 +95,9 @@ def ensure_clone(
     def start() -> CloneResult:
         return controller.clone(source, name, group=group, properties=properties, drop=foreign, size=grow_to)
 
-    made = _complete_or_make(controller, clock, name, owner, start, adopt=True)
+    made = _complete_or_make(controller, clock, name, owner, start, adopt=adopt)
     if isinstance(made, CloneResult):
-        undo.push(f"resource {name}", lambda: discard(controller, clock, name, _CLOSES))
+        undo.push(f"resource {name}", lambda: discard(controller, clock, name, CLOSES))
         _wait_for_clone(controller, clock, source, name, timeout)
         if not made.properties_set:
             controller.modify(name, properties, foreign)
@@ -136,10 +138,7 @@ def _complete_or_make(
     *,
     adopt: bool = False,
 ) -> _Made | ResourceDefinition:
-    """What ``make`` returns, or the definition that is there already and complete (or still being cloned).
-
-    ``adopt`` accepts a volume without any mark of ours: a VM disk that addon-linstor 3.x made.
-    """
+    """What ``make`` returns, or the definition that is there already and complete (or still being cloned)."""
     try:
         return make()
     except ConflictError as conflict:
@@ -158,7 +157,7 @@ def _complete_or_make(
         raise
     if _is_finished(existing, owner, adopt):
         return existing
-    discard(controller, clock, name, _CLOSES)
+    discard(controller, clock, name, CLOSES)
     return make()
 
 

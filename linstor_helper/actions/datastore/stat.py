@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from linstor_helper import sources
+from linstor_helper import paths, sources
 from linstor_helper.call import read_image_call
 from linstor_helper.errors import CommandFailed, RefusedError
 
@@ -19,7 +19,7 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     """OpenNebula's own ``fs/stat`` knows every format and URL; what may be read at all is checked here before."""
     call = read_image_call(args, stdin)
     storage = context.storage(call.datastore)
-    path = call.image.path
+    path = paths.shown(call.image.path)
     sources.require_readable(context.import_request(storage, call))
     program = os.path.join(context.layout.remotes, "datastore/fs/stat")
     try:

@@ -36,12 +36,15 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
                 owner,
                 undo,
                 grow_to=_growth(disk),
+                adopt=True,
                 timeout=storage.settings.clone_timeout,
             )
         except CannotClone as refusal:
             context.log.event(f"{source} is copied instead of cloned: {refusal}")
             filling.copy_volume(storage, source, storage, resource, disk.size, owner, undo, turn=call.vm_id)
-        attachment = attach.ensure_attached(storage.controller, resource, call.location.host, undo)
+        attachment = attach.ensure_attached(
+            storage.controller, context.clock, resource, call.location.host, undo
+        )
         attach.link(storage.hosts, attachment, call.location, storage.settings.attach_timeout)
     return ""
 

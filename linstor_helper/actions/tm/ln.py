@@ -22,6 +22,8 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     call.location.require_disk()
     storage = context.storage_of(call.datastore_id)
     with context.locks.hold(resource), context.undo() as undo:
-        attachment = attach.ensure_attached(storage.controller, resource, call.location.host, undo)
+        attachment = attach.ensure_attached(
+            storage.controller, context.clock, resource, call.location.host, undo
+        )
         attach.link(storage.hosts, attachment, call.location, storage.settings.attach_timeout)
     return ""
