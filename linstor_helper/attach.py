@@ -67,11 +67,15 @@ def opened(
     controller: Controller, clock: Clock, name: str, host: str, resources: Sequence[Resource], undo: Undo
 ) -> Iterator[Attachment]:
     """Attaches a volume to a host for the time of a copy."""
-    before = on_host(resources, host)
-    attachment = ensure_attached(controller, name, host, undo, resources)
+    attachment = ensure_attached(controller, clock, name, host, undo, resources)
     yield attachment
-    if before is None or before.tie_breaker:
-        controller.release(name, attachment.node)
+    if on_host(resources, host) is None:
+        _close(controller, clock, name, attachment.node)
+
+
+def _close(controller: Controller, clock: Clock, name: str, node: str) -> None:
+    """Releases a volume that was open a moment ago: LINSTOR may not have noticed the end of that yet."""
+    retry_while_in_use(clock, CLOSES, lambda: controller.release(name, node))
 
 
 def link(hosts: Hosts, attachment: Attachment, location: Location, timeout: int) -> None:
