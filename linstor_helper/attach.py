@@ -14,6 +14,7 @@ from linstor_helper.location import Location
 from linstor_helper.names import same
 from linstor_helper.ports import Clock, Controller, Hosts, Node, Resource
 from linstor_helper.undo import Undo
+from linstor_helper.volumes import CLOSES, retry_while_in_use
 from linstor_helper.waiting import attempts
 
 
@@ -67,9 +68,10 @@ def opened(
     controller: Controller, clock: Clock, name: str, host: str, resources: Sequence[Resource], undo: Undo
 ) -> Iterator[Attachment]:
     """Attaches a volume to a host for the time of a copy."""
+    before = on_host(resources, host)
     attachment = ensure_attached(controller, clock, name, host, undo, resources)
     yield attachment
-    if on_host(resources, host) is None:
+    if before is None or before.tie_breaker:
         _close(controller, clock, name, attachment.node)
 
 
