@@ -7,9 +7,23 @@ Keys are opaque: ``<RD>/<volume>`` for volumes and ``<RD>/<volume>@<snapshot>`` 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 BLOCK = 4096
+STALE = b"\xde"
+"""Fills the blocks of old content."""
+
+_MIB = 1 << 20
+
+
+def stale_places(size: int) -> Iterator[int]:
+    """Offsets of the blocks with old content in a volume of ``size`` bytes: all of the first 64 MiB and of the
+    last MiB, and one in each MiB between, which keeps large volumes cheap."""
+    dense, last = min(size, 64 * _MIB), size - size % _MIB - _MIB
+    yield from range(0, dense, BLOCK)
+    yield from range(dense, last, _MIB)
+    yield from range(max(dense, last), size, BLOCK)
 
 
 class DeviceBusy(Exception):
@@ -26,8 +40,9 @@ class DeviceBusy(Exception):
 class Devices(Protocol):
     """Contents of volumes and their appearance as device nodes on hosts. Sizes are KiB."""
 
-    def create(self, key: str, size_kib: int) -> None:
-        """Make a content that reads as zeros and holds no blocks yet."""
+    def create(self, key: str, size_kib: int, *, stale: bool = False) -> None:
+        """Make a content that reads as zeros and holds no blocks yet; ``stale``: one that shows what somebody
+        else had stored there."""
 
     def copy(self, source: str, target: str) -> None:
         """Make ``target`` an independent copy of ``source``; holes stay holes."""
@@ -73,10 +88,12 @@ class NoDevices:
     def __init__(self) -> None:
         self._contents: dict[str, _Content] = {}
 
-    def create(self, key: str, size_kib: int) -> None:
+    def create(self, key: str, size_kib: int, *, stale: bool = False) -> None:
         if key in self._contents:
             raise FileExistsError(key)
-        self._contents[key] = _Content(size_kib)
+        self._contents[key] = content = _Content(size_kib)
+        if stale:
+            content.blocks = dict.fromkeys(stale_places(size_kib * 1024), STALE * BLOCK)
 
     def copy(self, source: str, target: str) -> None:
         if target in self._contents:

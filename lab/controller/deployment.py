@@ -97,7 +97,9 @@ class Deployment:
             definition.usable_kib = self.usable_kib(
                 rd, definition, [one.volumes[number].pool for one in disks]
             )
-        self.cluster.devices.create(rd.content_key(number), definition.usable_kib)
+        # DRBD shows what one replica has; the others are filled from it.
+        stale = any(one.volumes[number].pool.provider.stale for one in disks)
+        self.cluster.devices.create(rd.content_key(number), definition.usable_kib, stale=stale)
         rd.contents.add(number)
         self.cluster.attachment.repeat_writers(rd, number)
 

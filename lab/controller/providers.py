@@ -12,7 +12,7 @@ class Provider:
 
     ``extent_kib``: sizes are rounded up to it. ``clones``: native clone is offered. ``shares_blocks``:
     snapshots and what is made of them start without blocks of their own. ``dependent``: a copy needs its
-    origin to stay.
+    origin to stay. ``stale``: a new volume shows what was stored on its blocks before.
     """
 
     kind: str
@@ -22,6 +22,7 @@ class Provider:
     extent_kib: int
     shares_blocks: bool = False
     dependent: bool = False
+    stale: bool = False
     snapshots_since: tuple[int, int] = (1, 0)
 
     def device_path(self, backing: str, resource: str, volume: int, minor: int) -> str:
@@ -41,7 +42,15 @@ PROVIDERS = {
     for provider in (
         Provider(DISKLESS, thin=False, snapshots=False, clones=True, extent_kib=1),
         # plain LVM takes snapshots (full-size copy-on-write area) since LINSTOR 1.35 only
-        Provider("LVM", thin=False, snapshots=True, clones=True, extent_kib=4096, snapshots_since=(1, 29)),
+        Provider(
+            "LVM",
+            thin=False,
+            snapshots=True,
+            clones=True,
+            extent_kib=4096,
+            stale=True,
+            snapshots_since=(1, 29),
+        ),
         Provider("LVM_THIN", thin=True, snapshots=True, clones=True, extent_kib=4096, shares_blocks=True),
         Provider(
             "ZFS", thin=False, snapshots=True, clones=True, extent_kib=16, shares_blocks=True, dependent=True

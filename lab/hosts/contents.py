@@ -5,9 +5,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
+
+from lab.devices_protocol import BLOCK, STALE
+
+OLD_BLOCK = STALE * BLOCK
 
 
 class Contents:
@@ -27,10 +31,12 @@ class Contents:
             raise KeyError(key)
         return path
 
-    def create(self, key: str, size: int) -> None:
-        """Raises FileExistsError."""
+    def create(self, key: str, size: int, stale: Iterable[int] = ()) -> None:
+        """``stale``: where there are blocks of old content. Raises FileExistsError."""
         with open(self.path(key), "xb") as file:
             file.truncate(size)
+            for offset in stale:
+                os.pwrite(file.fileno(), OLD_BLOCK, offset)
 
     def copy(self, source: str, target: str) -> None:
         """Copy what is allocated; holes stay holes. Raises KeyError, FileExistsError."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.devices_protocol import DeviceBusy
+from lab.devices_protocol import DeviceBusy, stale_places
 from lab.hosts.contents import Contents
 from lab.hosts.layout import Layout
 from lab.hosts.loops import Loop
@@ -47,9 +47,9 @@ class HostDevices:
         self._volumes: dict[str, _Volume] = {}
         self._lock = threading.RLock()
 
-    def create(self, key: str, size_kib: int) -> None:
+    def create(self, key: str, size_kib: int, *, stale: bool = False) -> None:
         with self._lock:
-            self._contents.create(key, size_kib * KIB)
+            self._contents.create(key, size_kib * KIB, stale_places(size_kib * KIB) if stale else ())
             self._volumes[key] = _Volume()
 
     def copy(self, source: str, target: str) -> None:

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+from typing import Callable
+
+import pytest
+
 from lab.controller import Cluster
-from lab.devices_protocol import NoDevices
+from lab.devices_protocol import BLOCK, STALE, NoDevices
 
 from .support import DISKLESS, TIE_BREAKER, Rest
 
@@ -16,6 +20,19 @@ def test_creation_is_idempotent(rest: Rest, devices: NoDevices) -> None:
     again = rest.create_resource("alice")
     assert (again.status, again.told) == (201, ["I10008"])
     assert devices.paths("VM-1/0", "alice")[0] == "/dev/drbd1000"
+
+
+@pytest.mark.parametrize(
+    ("provider", "shown"), [("LVM", STALE), ("LVM_THIN", b"\0"), ("ZFS", b"\0"), ("FILE", b"\0")]
+)
+def test_only_thick_lvm_shows_what_its_blocks_held_before(
+    build: Callable[..., Cluster], devices: NoDevices, provider: str, shown: bytes
+) -> None:
+    cluster = build(provider=provider)
+    cluster.groups.spawn("one", {"resource_definition_name": "vm-1", "volume_sizes": [8192]})
+    end = devices.size_kib("VM-1/0") * 1024 - BLOCK
+    for offset in (0, 1 << 20, end - end % BLOCK):
+        assert devices.read("VM-1/0", offset, BLOCK) == shown * BLOCK
 
 
 def test_creation_errors(rest: Rest) -> None:

@@ -10,6 +10,7 @@ import stat
 
 import pytest
 
+from lab.devices_protocol import STALE
 from lab.hosts import DeviceBusy, Hosts
 
 MIB = 1024
@@ -32,6 +33,16 @@ def test_exposed_device_reads_as_zeros_and_has_its_size(hosts):
     )
     assert done.stdout.split()[0] == str(4 << 20)
     assert done.stdout.endswith("zeros\n")
+
+
+@pytest.mark.parametrize("size_kib", [4 * MIB, 200 * MIB])
+def test_a_volume_of_storage_that_is_not_cleared_shows_old_content(hosts, size_kib):
+    hosts.devices.create("OLD/0", size_kib, stale=True)
+    hosts.devices.expose("OLD/0", "alice", [NODE])
+    with hosts.open_disk("alice", NODE) as disk:
+        assert disk.size() == size_kib << 10
+        for offset in (0, 1 << 20, size_kib // 2 << 10, (size_kib - 4) << 10):
+            assert disk.read(offset, 4096) == STALE * 4096
 
 
 def test_by_res_path_leads_to_the_device_node(hosts):
