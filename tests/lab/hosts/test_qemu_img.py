@@ -106,6 +106,13 @@ def test_convert_a_stretch_of_the_disk(qemu_img, images):
     assert (images / "out").read_bytes() == flat(SIZE, EXTENTS)[4096 : 4096 + 131_072]
 
 
+def test_a_comma_in_a_file_name_is_written_twice_in_image_options(qemu_img, images):
+    (images / "a.qcow2").rename(images / "a,size=1.qcow2")
+    window = "driver=raw,file.driver=qcow2,file.file.driver=file,file.file.filename=a,,size=1.qcow2"
+    assert qemu_img("convert", "--image-opts", "-O", "raw", window, "out").returncode == 0
+    assert (images / "out").read_bytes() == flat(SIZE, EXTENTS)
+
+
 @pytest.mark.parametrize(
     "words",
     [
