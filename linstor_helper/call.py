@@ -39,7 +39,7 @@ class ImageCall(NamedTuple):
 
 
 def read_image_call(args: Sequence[str], stdin: BinaryIO) -> ImageCall:
-    payload = b"" if stdin.isatty() else stdin.read(onexml.MAX_BYTES + 1)
+    payload = onexml.drain(stdin)
     action = onexml.read_action(args, io.BytesIO(payload))
     document = args[0] if len(args) == 2 and args[0] != "-" else payload.decode("ascii", "replace")
     return ImageCall(action.datastore, action.require_image(), payload, "".join(document.split()))

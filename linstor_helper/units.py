@@ -48,6 +48,10 @@ class Size(NamedTuple):
         """MiB, rounded down: what may be promised as free."""
         return self.bytes // MIB
 
+    def __bool__(self) -> bool:
+        """Whether it is more than nothing; a tuple of one would always be true."""
+        return self.bytes > 0
+
     def __str__(self) -> str:
         for unit, factor in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
             if self.bytes >= factor and self.bytes % factor == 0:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from linstor_helper.onexml.action import MAX_BYTES, DriverAction, read_action
+from linstor_helper.onexml.action import MAX_BYTES, DriverAction, drain, read_action
 from linstor_helper.onexml.objects import parse_datastore, parse_image, parse_vm
 from linstor_helper.onexml.records import Datastore, Disk, Image, Vm, boolean
 
@@ -15,6 +15,7 @@ __all__ = [
     "Image",
     "Vm",
     "boolean",
+    "drain",
     "parse_datastore",
     "parse_image",
     "parse_vm",

@@ -48,7 +48,7 @@ def read_action(args: Sequence[str], stdin: BinaryIO) -> DriverAction:
     XML in base64.  Standard input is always read to its end, because 5.12 fails when a driver does not.
     Raises UsageError.
     """
-    payload = _drain(stdin)
+    payload = drain(stdin)
     if len(args) not in (1, 2):
         raise UsageError(f"expected [XML] ID as arguments, got {len(args)} arguments")
     origin = "the XML on standard input"
@@ -65,7 +65,7 @@ def read_action(args: Sequence[str], stdin: BinaryIO) -> DriverAction:
     )
 
 
-def _drain(stdin: BinaryIO) -> bytes:
+def drain(stdin: BinaryIO) -> bytes:
     """All of stdin, or as much as shows that it is too long."""
     if stdin.isatty():  # Somebody tries the driver by hand.
         return b""
