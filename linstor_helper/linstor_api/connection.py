@@ -15,8 +15,6 @@ from linstor_helper.linstor_api.addresses import Address
 from linstor_helper.linstor_api.answers import Answer, NotServed
 from linstor_helper.linstor_api.credentials import Credentials
 
-_SHORTEST_LOOK = 5.0
-
 
 class Patience(NamedTuple):
     """Seconds: to get a connection, to wait for an answer, to trust a connection that was not used.
@@ -27,11 +25,12 @@ class Patience(NamedTuple):
     connect: float
     answer: float
     idle: float = 20.0
+    shortest_look: float = 5.0
 
     @property
     def look(self) -> float:
         """For the answer of a controller that is only asked whether it serves."""
-        return max(self.connect, _SHORTEST_LOOK)
+        return max(self.connect, self.shortest_look)
 
 
 class Connection:

@@ -23,6 +23,8 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     target = context.storage(call.datastore)
     origin = _origin(context, call, target)
     owner = target.owner(image=call.image_id)
+    # Not always raw: addon-linstor kept qcow2 images as they were.
+    answer = answers.source_and_format(resource, call.image.format or "raw", context.version)
     with context.locks.hold(resource), context.undo() as undo:
         if origin.controller.identity() & target.controller.identity():
             group = target.settings.resource_group
@@ -37,11 +39,11 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
                     group=None if names.same(group, origin.settings.resource_group) else group,
                     timeout=target.settings.clone_timeout,
                 )
-                return answers.source_and_format(resource, "raw", context.version)
+                return answer
             except CannotClone as refusal:
                 context.log.event(f"{source} is copied instead of cloned: {refusal}")
         filling.copy_volume(origin, source, target, resource, call.size, owner, undo, turn=call.image_id)
-    return answers.source_and_format(resource, "raw", context.version)
+    return answer
 
 
 def _origin(context: Context, call: ImageCall, target: Storage) -> Storage:
