@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,7 +45,10 @@ class Call:
 
 
 class Executor:
-    """Runs executables with the environment and working directory of the driver processes."""
+    """Runs executables with the environment and working directory of the driver processes.
+
+    `watchers` are told of each call right after it ended.
+    """
 
     def __init__(self, version: OneVersion, environment: Mapping[str, str], cwd: Path) -> None:
         self._version = version
@@ -54,6 +57,7 @@ class Executor:
         self._lock = threading.Lock()
         self._running: dict[int, subprocess.Popen[str]] = {}
         self.calls: list[Call] = []
+        self.watchers: list[Callable[[Call], object]] = []
 
     def run(
         self,
@@ -101,6 +105,8 @@ class Executor:
         )
         with self._lock:
             self.calls.append(call)
+        for watcher in self.watchers:
+            watcher(call)
         return call
 
     def _wait(self, process: subprocess.Popen[str], stdin: str, deadline: float) -> tuple[int, str, str]:
@@ -113,6 +119,11 @@ class Executor:
             os.killpg(process.pid, signal.SIGKILL)
             out, err = process.communicate()
             return 255, out, f"{err}Timeout executing {process.args!r}\n"
+        except BaseException:
+            # A driver has a session of its own, so Ctrl-C at the terminal does not reach it.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
         finally:
             with self._lock:
                 del self._running[process.pid]
