@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo as its users start it; what it claims can turn out false."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+SPOILED_CLONE = """#!/bin/bash
+# The real action, after which one byte of the disk is another.
+"{real}/tm/clone" "$@" || exit
+ssh "${{2%%:*}}" "printf '\\\\377' | dd of=${{2#*:}} bs=1 seek=4096 conv=notrunc status=none"
+"""
+FORGETFUL_RM = "#!/bin/sh\ncat > /dev/null\n"
+
+
+def demo(root: Path, *options: str) -> subprocess.Popen[str]:
+    """A demo in a pipe, without colours, whose lab stands below `root`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "lab.demo", *options],
+        cwd=CHECKOUT,
+        env={**os.environ, "NO_COLOR": "1", "TMPDIR": str(root)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(root: Path, *options: str) -> tuple[int, str]:
+    process = demo(root, *options)
+    out, err = process.communicate(timeout=60)
+    assert err == ""
+    assert list(root.iterdir()) == []
+    return process.returncode, out
+
+
+def drivers(root: Path, replaced: dict[str, str]) -> Path:
+    """The checkout's executables, some of them replaced."""
+    for kind in ("datastore", "tm"):
+        shutil.copytree(CHECKOUT / kind, root / kind)
+    for name, text in replaced.items():
+        (root / name).write_text(text)
+    return root
+
+
+def test_the_story_is_told_to_its_end(tmp_path: Path) -> None:
+    code, out = run(tmp_path)
+    assert code == 0, out
+    lines = out.splitlines()
+    assert re.fullmatch(r"All \d+ checks hold, \d+\.\d s\.", lines[-1])
+    assert "FAILED" not in out
+    assert "\x1b" not in out
+    assert max(map(len, lines)) <= 100
+    assert not [line for line in lines if line != line.rstrip()]
+    assert len(lines) < 110
+    assert re.search(
+        r"tm/clone frontend:OpenNebula-Image-0 alice:DS/101/0/disk.0 0 100 +\d\.\d\d s +\d req", out
+    )
+    assert re.search(r"^   Image-1 .*replica .*diskless VM 1\*$", out, re.M)
+    assert "Resource group 'fast' not found" in out
+    assert "nothing left in LINSTOR" in out
+
+
+def test_wrong_bytes_and_leftovers_are_noticed(tmp_path: Path) -> None:
+    spoiled = {"tm/clone": SPOILED_CLONE.format(real=CHECKOUT), "datastore/rm": FORGETFUL_RM}
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    code, out = run(lab, "--drivers", str(drivers(tmp_path / "drivers", spoiled)))
+    assert code == 1
+    lost, left = re.findall("FAILED  (.*)", out)[:2]
+    assert lost.startswith("the guest reads the bytes of the image")
+    assert left == "nothing left in LINSTOR: no resource definition (OpenNebula-Image-0, OpenNebula-Image-1)"
+    # Loop devices stay with the volumes, where the lab has some.
+    assert re.match(r"[23] of \d+ checks FAILED", out.splitlines()[-1])
+
+
+def test_missing_executables_end_the_story(tmp_path: Path) -> None:
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    code, out = run(lab, "--drivers", str(tmp_path / "nowhere"))
+    assert code == 1
+    assert "FAILED  the story goes on" in out
+    assert "No such file or directory" in out
+
+
+def test_interrupt_takes_everything_down(tmp_path: Path) -> None:
+    process = demo(tmp_path)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "onevm deploy" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, "")
+    assert "Interrupted" in out
+    assert list(tmp_path.iterdir()) == []
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
