@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each method costs: exact requests, on one connection, after one look at the version."""
+
+from __future__ import annotations
+
+import time
+from typing import Callable
+
+import pytest
+
+from lab.controller import ControllerServer, populate
+from linstor_helper.linstor_api import LinstorController
+from linstor_helper.linstor_api.addresses import Address
+from linstor_helper.linstor_api.connection import Patience
+from linstor_helper.linstor_api.credentials import Credentials
+from linstor_helper.linstor_api.transport import Transport
+from linstor_helper.units import Size
+
+from .support import OWNER, SIZE, calls
+
+RD = "/resource-definitions"
+
+
+@pytest.fixture
+def vm(controller: LinstorController) -> str:
+    controller.spawn("one", "vm-1", SIZE, OWNER)
+    return "vm-1"
+
+
+def new(version: str) -> bool:
+    return tuple(int(part) for part in version.split(".")) >= (1, 29)
+
+
+def test_requests_per_method(server: ControllerServer, controller: LinstorController) -> None:
+    server.cluster.clone_looks = 0
+    version = server.cluster.rest_version_text
+    seen = 0
+
+    def cost() -> list[str]:
+        nonlocal seen
+        seen, since = len(server.requests), seen
+        return calls(server, since)
+
+    controller.spawn("one", "vm-1", SIZE, OWNER)
+    assert cost() == ["GET /controller/version", "POST /resource-groups/one/spawn"]
+    controller.resource_definition("vm-1")
+    assert cost() == [f"GET {RD}?resource_definitions=vm-1&with_volume_definitions=true"]
+    controller.resources("vm-1")
+    assert cost() == [f"GET {RD}/vm-1/resources"]
+    controller.placement("vm-1")
+    assert cost() == ["GET /view/resources?resources=vm-1"]
+    controller.make_available("vm-1", "dave")
+    assert cost() == [f"POST {RD}/vm-1/resources/dave/make-available"]
+    controller.release("vm-1", "dave")
+    assert cost() == (
+        [f"POST {RD}/vm-1/resources/dave/unmake-available"]
+        if new(version)
+        else [
+            f"GET {RD}/vm-1/resources/dave",
+            f"DELETE {RD}/vm-1/resources/dave?keep_tiebreaker=True",
+        ]
+    )
+    controller.release("vm-1", "alice")
+    assert cost() == (
+        [f"POST {RD}/vm-1/resources/alice/unmake-available"]
+        if new(version)
+        else [f"GET {RD}/vm-1/resources/alice"]
+    )
+    controller.modify("vm-1", {"Aux/one/vm": "1"})
+    assert cost() == [f"PUT {RD}/vm-1"]
+    controller.clone("vm-1", "vm-2", group="one", properties=OWNER, drop=["Aux/one/vm"], size=SIZE)
+    assert cost() == [f"POST {RD}/vm-1/clone"]
+    controller.clone_state("vm-1", "vm-2")
+    assert cost() == [f"GET {RD}/vm-1/clone/vm-2"]
+    controller.place("vm-1")
+    assert cost() == [f"POST {RD}/vm-1/autoplace"]
+    controller.resize("vm-1", SIZE)
+    assert cost() == [f"GET {RD}?resource_definitions=vm-1&with_volume_definitions=true"]
+    controller.resize("vm-1", Size.of_mib(16))
+    assert cost() == [
+        f"GET {RD}?resource_definitions=vm-1&with_volume_definitions=true",
+        f"PUT {RD}/vm-1/volume-definitions/0",
+    ]
+    controller.space("one")
+    assert cost() == ["POST /resource-groups/one/query-size-info"]
+    controller.nodes()
+    assert cost() == ["GET /nodes"]
+    controller.delete("vm-2")
+    assert cost() == [f"DELETE {RD}/vm-2"]
+    server.cluster.snapshots.create("vm-1", {"name": "s1"})
+    controller.delete("vm-1")
+    assert cost() == [
+        f"DELETE {RD}/vm-1",
+        "GET /view/snapshots?resources=vm-1",
+        f"DELETE {RD}/vm-1/snapshots/s1",
+        f"DELETE {RD}/vm-1",
+    ]
+    controller.identity()
+    assert cost() == []
+    assert server.connections == 1
+    assert {one.status for one in server.requests} <= {200, 201, 500}
+
+
+def test_nothing_is_sent_before_the_first_call(
+    server: ControllerServer, controller: LinstorController
+) -> None:
+    controller.identity()
+    controller.close()
+    assert (server.requests, server.connections) == ([], 0)
+
+
+def test_sizes_are_sent_in_kib_rounded_up(server: ControllerServer, controller: LinstorController) -> None:
+    controller.spawn("one", "vm-1", Size(SIZE.bytes + 1), OWNER)
+    assert server.requests[-1].body["volume_sizes"] == [SIZE.kib_up + 1]
+
+
+def test_answers_do_not_grow_with_the_cluster(
+    server: ControllerServer, controller: LinstorController
+) -> None:
+    """The same bytes whether there is one volume more or a thousand."""
+    controller.spawn("one", "vm-1", SIZE, OWNER)
+
+    def answers() -> list[int]:
+        since = len(server.requests)
+        controller.resource_definition("vm-1")
+        controller.resources("vm-1")
+        controller.placement("vm-1")
+        controller.space("one")
+        return [len(one.reply) for one in server.requests[since:]]
+
+    alone = answers()
+    populate(server.cluster, 1000)
+    assert answers() == alone
+
+
+def test_names_are_quoted(server: ControllerServer, controller: LinstorController) -> None:
+    """A SOURCE that somebody wrote by hand must not become another path or query."""
+    strange = ["vm-1?x=y", "vm-1&nodes=alice", "vm-1%2e", "v m", "vm-1#"]
+    controller.spawn("one", "vm-1", SIZE, OWNER)
+    for name in strange:
+        assert controller.resources(name) == []
+        assert controller.resource_definition(name) is None
+        assert controller.delete(name) is False
+    assert [one.path for one in server.requests if one.method == "DELETE"] == [
+        f"/v1{RD}/{name}" for name in strange
+    ]
+    assert set(server.cluster.rds) == {"VM-1"}
+
+
+def test_a_connection_that_the_server_ended_is_replaced(
+    server: ControllerServer, controller: LinstorController
+) -> None:
+    """LINSTOR ends idle connections; a change after a long copy must not be lost to that."""
+    controller.nodes()
+    server.stop()
+    server.start()
+    time.sleep(0.05)
+    controller.spawn("one", "vm-1", SIZE, OWNER)
+    assert "VM-1" in server.cluster.rds
+    assert calls(server) == ["GET /controller/version", "GET /nodes", "POST /resource-groups/one/spawn"]
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(("idle", "connections"), [(0.05, 2), (60.0, 1)])
+def test_a_connection_that_was_idle_for_long_is_replaced(
+    serve: Callable[..., ControllerServer], idle: float, connections: int
+) -> None:
+    server = serve()
+    transport = Transport([Address.parse(server.url)], Credentials(), Patience(2.0, 5.0, idle), [])
+    transport.raw("GET", "/nodes")
+    time.sleep(0.1)
+    transport.raw("GET", "/nodes")
+    transport.disconnect()
+    assert server.connections == connections
+    assert calls(server) == ["GET /controller/version", "GET /nodes", "GET /nodes"]
+
+
+def test_a_closed_controller_can_be_used_again(
+    server: ControllerServer, controller: LinstorController
+) -> None:
+    controller.nodes()
+    controller.close()
+    assert controller.nodes()
+    assert server.connections == 2

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON that a satellite in trouble, or a server without a field, gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from linstor_helper.linstor_api import views
+from linstor_helper.ports import Resource
+from linstor_helper.units import Size
+
+STORAGE = {
+    "type": "STORAGE",
+    "storage": {"storage_volumes": [{"volume_number": 0, "device_path": "/dev/vg/lv"}]},
+}
+LUKS_CLOSED = {"type": "LUKS", "luks": {"luks_volumes": [{"volume_number": 0}]}, "children": [STORAGE]}
+
+
+def drbd(*volumes: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "DRBD", "drbd": {"drbd_volumes": list(volumes)}, "children": [STORAGE], **more}
+
+
+def volume(number: int, **fields: Any) -> dict[str, Any]:
+    return {"drbd_volume_definition": {"volume_number": number, "minor_number": 1000 + number}, **fields}
+
+
+def resource(layer: dict[str, Any]) -> Resource:
+    return views.resource({"name": "vm-1", "node_name": "alice", "layer_object": layer})
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        drbd(volume(0)),
+        drbd(),
+        {"type": "DRBD", "children": [STORAGE]},
+        LUKS_CLOSED,
+        drbd(volume(1, device_path="x")),
+    ],
+)
+def test_no_layer_is_bypassed(layer: dict[str, Any]) -> None:
+    """A path of the backing device would let a copy write below DRBD or LUKS."""
+    assert resource(layer).device_path is None
+
+
+def test_volume_0_counts() -> None:
+    shown = resource(drbd(volume(1, device_path="/dev/drbd1001"), volume(0, device_path="/dev/drbd1000")))
+    assert shown.device_path == "/dev/drbd1000"
+
+
+def test_the_stack_is_that_of_the_data() -> None:
+    """External metadata of DRBD is a second child."""
+    metadata = {"type": "STORAGE", "resource_name_suffix": ".meta"}
+    assert resource({**drbd(), "children": [LUKS_CLOSED, metadata]}).layers == ("DRBD", "LUKS", "STORAGE")
+
+
+def test_absent_fields() -> None:
+    bare = views.resource({"name": "vm-1", "node_name": "alice"})
+    assert bare == Resource("vm-1", "alice", frozenset(), None, (), None, None, None)
+    node = views.node({"name": "alice"})
+    assert (node.uname, node.addresses, node.status, node.flags) == ("", (), "UNKNOWN", frozenset())
+    definition = views.resource_definition({"name": "vm-1"})
+    assert (definition.sizes, definition.properties, definition.flags) == ((), {}, frozenset())
+    assert views.space({}) == (Size(0), Size(0), Size(0))
+
+
+def test_sizes_are_in_the_order_of_the_volume_numbers() -> None:
+    volumes = [{"volume_number": 10, "size_kib": 8}, {"volume_number": 2, "size_kib": 4}]
+    definition = views.resource_definition({"name": "vm-1", "volume_definitions": volumes})
+    assert definition.sizes == (Size(4096), Size(8192))
