@@ -32,10 +32,10 @@ def copy(tmp_path: Path) -> Path:
     return made
 
 
-def install(copy: Path, *variables: str) -> subprocess.CompletedProcess[str]:
+def install(copy: Path, *variables: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
     inherited = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
     return subprocess.run(
-        ["make", "-C", str(copy), "install", f"PYTHON={sys.executable}", *variables],
+        ["make", "-C", str(copy), "install", f"PYTHON={python}", *variables],
         env=inherited,
         capture_output=True,
         text=True,
@@ -93,12 +93,18 @@ def test_what_an_earlier_driver_left_is_named_and_stays(copy: Path, tmp_path: Pa
 
 
 def test_nothing_is_installed_where_no_opennebula_is(copy: Path, tmp_path: Path) -> None:
-    before = files(copy)
-    done = install(copy, f"ONE_LOCATION={tmp_path / 'nowhere'}")
+    # Not this Python: without DESTDIR a mistake in the Makefile would install the library into it.
+    done = install(copy, f"ONE_LOCATION={tmp_path / 'nowhere'}", python="false")
     assert done.returncode == 2
     assert f"{tmp_path}/nowhere/var/remotes is missing: set ONE_LOCATION" in done.stderr
-    assert files(copy) == before
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_python_that_can_not_install_is_named(copy: Path, tmp_path: Path) -> None:
+    done = install(copy, f"DESTDIR={tmp_path / 'root'}", python="false")
+    assert done.returncode == 2
+    assert "false has no setuptools: install python3-setuptools" in done.stderr
+    assert not (tmp_path / "root").exists()
 
 
 def test_version_of_the_package(copy: Path) -> None:
