@@ -101,10 +101,11 @@ def ensure_clone(
         _wait_for_clone(controller, clock, source, name, timeout)
         if not made.properties_set:
             controller.modify(name, properties, foreign)
-        if group is not None:
-            controller.place(name)
     elif "CLONING" in made.flags:
         _wait_for_clone(controller, clock, source, name, timeout)
+    if group is not None:
+        # Also for a clone of an earlier run, which carries its mark from the start: that run may have ended here.
+        controller.place(name)
     if grow_to is not None and not (isinstance(made, CloneResult) and made.size_set):
         controller.resize(name, grow_to)
 
