@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls of the driver to be disturbed, and the state of the cloud as far as they concern it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator
+from typing import Callable, NamedTuple
+from urllib.parse import quote
+
+from lab.cloud import Cloud
+from lab.images import write_raw
+from lab.one import Call, Image
+from tests.actions.datastore.support import call as datastore_call
+from tests.actions.datastore.support import image_of
+from tests.actions.support import links, locks_left
+from tests.actions.tm.support import (
+    EXTENTS,
+    SIZE,
+    bare_image,
+    clean,
+    create,
+    created,
+    new_image,
+    on_nodes,
+    remove,
+    waiting,
+)
+
+
+class Scene(NamedTuple):
+    """A call that was not made yet. ``token`` stands in the names of all that it may make or change."""
+
+    run: Callable[[], Call]
+    token: str
+    cloud: Cloud
+
+    def state(self) -> dict[str, object]:
+        """Volumes with owner, size, places and content, and links; the token replaced, so that scenes compare."""
+        pattern = re.compile(rf"(?<![0-9A-Za-z]){self.token}(?![0-9])")
+        volumes = {
+            pattern.sub("X", rd.name): {
+                "owner": {
+                    name: pattern.sub("X", text) for name, text in rd.props.items() if name not in _NUMBERED
+                },
+                "group": rd.group,
+                **_places(on_nodes(self.cloud, rd.name)),
+                "flags": sorted(rd.flags),
+                "size": [volume.usable_kib for volume in rd.volumes.values()],
+                "content": _content(self.cloud, rd.content_key(0)),
+            }
+            for rd in self.cloud.cluster.rds.values()
+            if pattern.search(rd.name)
+        }
+        linked = {
+            f"{host}:{pattern.sub('X', text)}"
+            for host, texts in links(self.cloud).items()
+            for text in texts.values()
+            if pattern.search(text)
+        }
+        return {"volumes": volumes, "links": linked, "locks": locks_left(self.cloud)}
+
+
+_NUMBERED = ("Aux/one/image", "Aux/one/vm")
+
+
+def _places(roles: dict[str, str]) -> dict[str, object]:
+    """Which nodes have the disks and which one breaks the tie is LINSTOR's choice."""
+    return {
+        "disks": list(roles.values()).count("disk"),
+        "clients": [node for node, role in roles.items() if role == "diskless"],
+        "quorum": len(roles) >= 3,
+    }
+
+
+def _content(cloud: Cloud, key: str) -> str:
+    """A digest, or the kind of what is different each time that it is made."""
+    data = (cloud.hosts.layout.contents / quote(key, safe="@")).read_bytes()
+    if data[1080:1082] == b"\x53\xef":
+        return "ext4"
+    if data[4086:4096] == b"SWAPSPACE2":
+        return "swap"
+    return hashlib.sha256(data).hexdigest()
+
+
+Scenes = Iterator[Scene]
+
+
+def clone(cloud: Cloud, host: str) -> Scenes:
+    image = new_image(cloud)
+    while True:
+        vm = waiting(cloud, {"IMAGE_ID": image.id, "SIZE": 20}, host=host)
+        yield Scene(lambda vm=vm: create(cloud, vm), f"vm{vm.id}", cloud)
+
+
+def ln(cloud: Cloud, host: str) -> Scenes:
+    for number in itertools.count():
+        vm = waiting(cloud, bare_image(cloud, f"data-t{number}", persistent=True), host=host)
+        yield Scene(lambda vm=vm: create(cloud, vm), f"t{number}", cloud)
+
+
+def volatile(cloud: Cloud, host: str, **attributes: str) -> Scenes:
+    while True:
+        vm = waiting(cloud, {"TYPE": "fs", "SIZE": 8, **attributes}, host=host)
+        yield Scene(lambda vm=vm: create(cloud, vm), f"vm{vm.id}", cloud)
+
+
+def mvds(cloud: Cloud, host: str) -> Scenes:
+    for number in itertools.count():
+        vm = waiting(cloud, bare_image(cloud, f"data-t{number}", persistent=True), host=host)
+        created(cloud, vm)
+        yield Scene(lambda vm=vm: remove(cloud, vm), f"t{number}", cloud)
+
+
+def delete_clone(cloud: Cloud, host: str) -> Scenes:
+    image = new_image(cloud)
+    while True:
+        vm = waiting(cloud, image, host=host)
+        created(cloud, vm)
+        yield Scene(lambda vm=vm: clean(cloud, vm), f"vm{vm.id}", cloud)
+
+
+def cp(cloud: Cloud, host: str) -> Scenes:
+    path = cloud.images_dir / "image.img"
+    write_raw(path, SIZE, EXTENTS)
+    while True:
+        yield _of_image(cloud, "cp", image_of(cloud, path, SIZE >> 20))
+
+
+def mkfs(cloud: Cloud, host: str) -> Scenes:
+    while True:
+        yield _of_image(cloud, "mkfs", image_of(cloud, size_mb=8, fs="ext4"))
+
+
+def clone_image(cloud: Cloud, host: str, datastore: int = 100) -> Scenes:
+    original = new_image(cloud)
+    while True:
+        image = image_of(cloud, original.source, SIZE >> 20, datastore=datastore)
+        image.cloning_id = original.id
+        yield _of_image(cloud, "clone", image)
+
+
+def rm(cloud: Cloud, host: str) -> Scenes:
+    while True:
+        yield _of_image(cloud, "rm", new_image(cloud))
+
+
+def _of_image(cloud: Cloud, action: str, image: Image) -> Scene:
+    return Scene(lambda: datastore_call(cloud, action, image), f"Image-{image.id}", cloud)

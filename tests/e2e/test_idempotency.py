@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every action can run again: after it worked, and after it was killed at any point."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from functools import partial
+from typing import Callable
+
+import pytest
+
+from lab.cloud import Cloud
+from lab.controller.faults import CALL_AFTER
+from lab.hosts.faults import SshFault
+from tests.actions.tm.support import CloudMaker
+from tests.e2e import scenes
+from tests.e2e.scenes import Scenes
+
+ACTIONS: dict[str, tuple[Callable[..., Scenes], str, str]] = {
+    "clone-1.25": (scenes.clone, "dave", "1.25.0"),
+    "clone-1.29.1": (scenes.clone, "dave", "1.29.1"),
+    "clone-copied": (scenes.clone, "dave", "1.28.0"),
+    "ln": (scenes.ln, "dave", "1.28.0"),
+    "mkimage": (partial(scenes.volatile, FS="ext4"), "dave", "1.28.0"),
+    "mvds-1.25": (scenes.mvds, "dave", "1.25.0"),
+    "mvds-1.29": (scenes.mvds, "dave", "1.29.0"),
+    "delete-clone": (scenes.delete_clone, "dave", "1.28.0"),
+    "cp": (scenes.cp, "", "1.28.0"),
+    "mkfs": (scenes.mkfs, "", "1.28.0"),
+    "clone-image-1.25": (scenes.clone_image, "", "1.25.0"),
+    "clone-image-other-group": (partial(scenes.clone_image, datastore=104), "", "1.28.0"),
+    "rm": (scenes.rm, "", "1.28.0"),
+}
+"""Scenes, the VM's host, and the version of the controller's API."""
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_again(make_cloud: CloudMaker, name: str) -> None:
+    """Twice is once; and a driver that was killed anywhere finishes when it runs again."""
+    make, host, rest_version = ACTIONS[name]
+    provider = "FILE_THIN" if "copied" in name else "LVM_THIN"
+    cloud = make_cloud(rest_version=rest_version, provider=provider)
+    prepared = make(cloud, host)
+    undisturbed = next(prepared)
+    before = undisturbed.state()
+    assert undisturbed.run().ok
+    wanted = undisturbed.state()
+    assert wanted != before
+    repeated = undisturbed.run()
+    assert (repeated.rc, repeated.stderr) == (0, "")
+    assert undisturbed.state() == wanted
+    struck = 0
+    for plan in (_at_request, _before_ssh, _after_ssh):
+        for nth in itertools.count(1):
+            scene = next(prepared)
+            plan(cloud, nth)
+            killed = scene.run()
+            cloud.controller.faults.clear()
+            cloud.hosts.faults.clear()
+            if killed.rc != -signal.SIGKILL:
+                assert killed.ok
+                assert scene.state() == wanted
+                break
+            struck += 1
+            again = scene.run()
+            assert (again.rc, again.stderr) == (0, ""), f"after {plan.__name__} {nth}"
+            assert scene.state() == wanted, f"after {plan.__name__} {nth}"
+    assert struck >= 2
+
+
+def _at_request(cloud: Cloud, nth: int) -> None:
+    """Dead when the nth request has had its effect."""
+
+    def strike(_method: str, _path: str) -> None:
+        for pid in cloud.one.executor.running():
+            os.kill(pid, signal.SIGKILL)
+
+    cloud.controller.faults.add(CALL_AFTER, nth=nth, callback=strike)
+
+
+def _before_ssh(cloud: Cloud, nth: int) -> None:
+    cloud.hosts.faults.add(SshFault("kill_driver", "before", nth))
+
+
+def _after_ssh(cloud: Cloud, nth: int) -> None:
+    cloud.hosts.faults.add(SshFault("kill_driver", "after", nth))
+
+
+def test_an_import_that_was_killed_midway(cloud: Cloud) -> None:
+    """The data that an unfinished copy left is not taken for an image."""
+    prepared = scenes.cp(cloud, "")
+    undisturbed = next(prepared)
+    assert undisturbed.run().ok
+    scene = next(prepared)
+    cloud.hosts.faults.add(SshFault("kill_driver", "midway", at_byte=40_000))
+    assert scene.run().rc == -signal.SIGKILL
+    assert scene.run().ok
+    assert scene.state() == undisturbed.state()
