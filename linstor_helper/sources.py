@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Callable, NamedTuple
 
 from linstor_helper import formats, paths, transfer
-from linstor_helper.errors import CommandFailed, NoSpaceError, NotFoundError, RefusedError
+from linstor_helper.errors import CommandFailed, Error, NoSpaceError, NotFoundError, RefusedError
 from linstor_helper.layout import OneLayout
 from linstor_helper.onexml import Image
 from linstor_helper.ports import Hosts, Stream
@@ -85,28 +85,38 @@ class Source(NamedTuple):
 def open_source(hosts: Hosts, request: Request) -> Iterator[Source]:
     """Raises RefusedError, NotFoundError, or CommandFailed when the download fails (also when leaving the context)."""
     if paths.is_remote(request.path):
-        with _downloaded(hosts, request) as source:
-            yield source
+        try:
+            with _downloaded(hosts, request, request.path) as source:
+                yield source
+        except Error as error:
+            raise error.hiding(request.path, paths.shown(request.path)) from error.__cause__
         return
-    head = _local_head(request)
-    if request.hashes or (formats.is_compressed(head) and not request.no_decompress):
-        with _downloaded(hosts, request) as source:
-            yield source
-        return
-    kind = formats.RAW if request.as_is else formats.identify(head)
-    if kind == formats.RAW:
-        yield Source(Size(os.stat(request.path).st_size), lambda: transfer.extents_of_file(request.path))
-    else:
-        yield _converted(hosts, kind, head, request.path, request)
+    with _opened(request) as (descriptor, head):
+        path = _path_of(descriptor)
+        if request.hashes or (formats.is_compressed(head) and not request.no_decompress):
+            with _downloaded(hosts, request, path) as source:
+                yield source
+            return
+        kind = formats.RAW if request.as_is else formats.identify(head)
+        if kind == formats.RAW:
+            yield Source(Size(os.fstat(descriptor).st_size), lambda: transfer.extents_of_file(path))
+        else:
+            yield _converted(hosts, kind, head, path, request)
 
 
 def require_readable(request: Request) -> None:
     """Raises what makes a local path unusable before anything is done; says nothing about URLs."""
     if not paths.is_remote(request.path):
-        _local_head(request)
+        with _opened(request):
+            pass
 
 
-def _local_head(request: Request) -> bytes:
+@contextmanager
+def _opened(request: Request) -> Iterator[tuple[int, bytes]]:
+    """A local image's descriptor and first bytes.
+
+    Everything reads what was opened here: by the time it is read, the path may lead to another file.
+    """
     paths.require_allowed(request.path, request.restricted, request.safe)
     try:
         descriptor = os.open(request.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -115,17 +125,20 @@ def _local_head(request: Request) -> bytes:
     try:
         # Once more for what was really opened: a link may have been changed since.
         paths.require_allowed(f"/proc/self/fd/{descriptor}", request.restricted, request.safe)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
             raise RefusedError(f"image {request.path} is not a regular file")
-        return os.pread(descriptor, formats.HEAD, 0)
+        if not found.st_size:
+            raise RefusedError(f"image {request.path} is empty")
+        yield descriptor, os.pread(descriptor, formats.HEAD, 0)
     finally:
         os.close(descriptor)
 
 
 @contextmanager
-def _downloaded(hosts: Hosts, request: Request) -> Iterator[Source]:
+def _downloaded(hosts: Hosts, request: Request, where: str) -> Iterator[Source]:
     what = f"fetching image {paths.shown(request.path)}"
-    with hosts.stream(_downloader_call(request), what, environment=request.environment) as stream:
+    with hosts.stream(_downloader_call(request, where), what, environment=request.environment) as stream:
         head = stream.read(formats.HEAD)
         kind = formats.RAW if request.as_is else formats.identify(head)
         if kind == formats.RAW:
@@ -141,13 +154,13 @@ def _downloaded(hosts: Hosts, request: Request) -> Iterator[Source]:
         os.close(staged)
 
 
-def _downloader_call(request: Request) -> list[str]:
+def _downloader_call(request: Request, where: str) -> list[str]:
     options = [*request.hashes]
     if request.no_decompress:
         options.append("--nodecomp")
     if request.limit:
         options += ["--limit", request.limit]
-    return [request.downloader, *options, request.path, "-"]
+    return [request.downloader, *options, where, "-"]
 
 
 def _not_empty(extents: Iterator[Extent], head: bytes, name: str) -> Iterator[Extent]:
@@ -159,8 +172,11 @@ def _not_empty(extents: Iterator[Extent], head: bytes, name: str) -> Iterator[Ex
 def _stage(stream: Stream, head: bytes, directory: str) -> int:
     descriptor = _nameless_file(directory)
     try:
-        for offset, data in transfer.extents_of_stream(stream, head):
-            _write_all(descriptor, data, offset)
+        for start, chunk in transfer.chunks_of_stream(stream, head):
+            for offset, data in transfer.without_zeros(chunk, start):
+                _write_all(descriptor, data, offset)
+            # To qemu-img, clusters beyond the end of the file are damage, even if they hold zeros only.
+            os.ftruncate(descriptor, start + len(chunk))
         return descriptor
     except OSError as error:
         os.close(descriptor)

@@ -111,13 +111,19 @@ def _lines(script: Script) -> bytes:
 
 def extents_of_stream(stream: Stream, head: bytes = b"") -> Iterator[Extent]:
     """The data in a stream that begins with ``head`` (already read from it), without the zeros."""
+    for offset, chunk in chunks_of_stream(stream, head):
+        yield from without_zeros(chunk, offset)
+
+
+def chunks_of_stream(stream: Stream, head: bytes = b"") -> Iterator[Extent]:
+    """All of such a stream in pieces of ``CHUNK`` bytes, the last one as long as it is."""
     offset = 0
     while True:
         chunk = head + _read_exactly(stream, CHUNK - len(head))
         head = b""
         if not chunk:
             return
-        yield from _without_zeros(chunk, offset)
+        yield offset, chunk
         offset += len(chunk)
 
 
@@ -140,7 +146,7 @@ def extents_of_file(path: str, base: int = 0) -> Iterator[Extent]:
 def _range(descriptor: int, start: int, end: int, base: int) -> Iterator[Extent]:
     start -= start % _GRAIN
     for offset in range(start, end, CHUNK):
-        yield from _without_zeros(os.pread(descriptor, min(CHUNK, end - offset), offset), base + offset)
+        yield from without_zeros(os.pread(descriptor, min(CHUNK, end - offset), offset), base + offset)
 
 
 def _seek(descriptor: int, position: int, what: int) -> int | None:
@@ -151,7 +157,7 @@ def _seek(descriptor: int, position: int, what: int) -> int | None:
         return None
 
 
-def _without_zeros(chunk: bytes, offset: int) -> Iterator[Extent]:
+def without_zeros(chunk: bytes, offset: int) -> Iterator[Extent]:
     """The runs of non-zero grains in a chunk."""
     start: int | None = None
     for place in range(0, len(chunk), _GRAIN):

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 import linstor
-from linstor.responses import ControllerVersion
 
 from linstor_helper.errors import ConfigError, ControllerUnavailable, UnknownOutcome
 from linstor_helper.linstor_api import replies
@@ -40,7 +39,13 @@ class Transport(linstor.Linstor):  # type: ignore[misc]
         self._patience = patience
         self._warnings = warnings
         self._rest_conn: Connection | None = None
-        self.rest_version: tuple[int, ...] = ()
+        self._rest_version: tuple[int, ...] = ()
+
+    @property
+    def rest_version(self) -> tuple[int, ...]:
+        """Of the controller that serves; connects when that is not yet known."""
+        self.ready()
+        return self._rest_version
 
     # --- finding the controller
 
@@ -63,7 +68,7 @@ class Transport(linstor.Linstor):  # type: ignore[misc]
             return True
         raise ControllerUnavailable(
             f"No LINSTOR controller serves: {', '.join(reasons)}",
-            hint="Check LINSTOR_CONTROLLERS and the service linstor-controller",
+            hint="check LINSTOR_CONTROLLERS and the service linstor-controller",
         )
 
     def _look(self, address: Address) -> Address:
@@ -103,10 +108,9 @@ class Transport(linstor.Linstor):  # type: ignore[misc]
         if version < REST_FLOOR:
             raise ConfigError(
                 f"LINSTOR {data.get('version')} with REST API {text} is too old, REST API 1.25 is needed",
-                hint="Upgrade the LINSTOR controller to 1.31 or later",
+                hint="upgrade the LINSTOR controller to 1.31 or later",
             )
-        self.rest_version = version
-        self._ctrl_version = ControllerVersion(data)
+        self._rest_version = version
         self._connected = True
 
     # --- the connection
@@ -155,6 +159,7 @@ class Transport(linstor.Linstor):  # type: ignore[misc]
                 raise UnknownOutcome(
                     f"The LINSTOR controller {self._ctrl_host} did not answer: {error}",
                     details=f"{method} {path} may have taken effect",
+                    hint="see whether the controller runs, then repeat the operation",
                 ) from error
         self.connect()
         try:
