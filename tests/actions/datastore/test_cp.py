@@ -26,7 +26,7 @@ from lab.images import compress
 from lab.one.model import ImageState, ImageType
 
 from .conftest import Web
-from .support import CONTENT, MIB, SIZE, call, cp, image_of, resource_of, write_image
+from .support import CONTENT, EXTENTS, MIB, SIZE, call, cp, image_of, resource_of, write_image
 
 FORMATS = ("raw", "qcow2", "qcow2-compressed", "vmdk", "vmdk-stream", "vhdx")
 
@@ -36,8 +36,10 @@ def test_registering_an_image_makes_a_complete_volume_of_it(cloud: Cloud) -> Non
 
     assert (image.state, image.source, image.format) == (ImageState.READY, "OpenNebula-Image-0", "raw")
     assert image.size_mb == SIZE // MIB
-    assert content(cloud, image.source, SIZE) == CONTENT
-    assert device_size(cloud, image.source) == SIZE
+    # LINSTOR rounds up to what its storage can do
+    size = device_size(cloud, image.source)
+    assert SIZE <= size < SIZE + 8 * MIB
+    assert content(cloud, image.source, size) == CONTENT.ljust(size, b"\0")
     assert properties(cloud, image.source) == {
         "instance": "one",
         "datastore": "100",
@@ -105,6 +107,16 @@ def test_a_right_checksum_is_accepted(
     assert content(cloud, name, SIZE) == CONTENT
 
 
+@pytest.mark.parametrize("remote", [False, True], ids=["local", "http"])
+def test_an_image_whose_file_ends_with_zeros(cloud: Cloud, web: Web, remote: bool) -> None:
+    """The file must keep its length wherever it is staged: for qemu-img a shorter one is damaged."""
+    zeros = {**EXTENTS, SIZE - 2 * MIB: bytes(MIB)}
+    path = write_image(cloud.images_dir, "qcow2", SIZE, {at: zeros[at] for at in zeros if at < SIZE - MIB})
+    assert path.read_bytes().endswith(bytes(MIB))
+    name = resource_of(cp(cloud, web.put("disk", path.read_bytes()) if remote else path))
+    assert content(cloud, name, SIZE - MIB) == CONTENT[: SIZE - MIB]
+
+
 def test_the_bandwidth_of_a_download_is_limited(cloud: Cloud, web: Web) -> None:
     cloud.one.inventory.datastores[100].template["LIMIT_TRANSFER_BW"] = "512k"
     started = time.monotonic()
@@ -144,8 +156,12 @@ def test_every_provider_holds_the_image_and_zeros_around_it(
     assert content(cloud, name, size) == CONTENT.ljust(size, b"\0")
 
 
+@pytest.mark.parametrize("rest_version", ["1.25.0", "1.28.0", "1.29.0"])
 @pytest.mark.parametrize("bridge", ["bob", "dave"])
-def test_a_bridge_writes_the_image_and_has_nothing_of_it_afterwards(cloud: Cloud, bridge: str) -> None:
+def test_a_bridge_writes_the_image_and_has_nothing_of_it_afterwards(
+    make_cloud: Callable[..., Cloud], bridge: str, rest_version: str
+) -> None:
+    cloud = make_cloud(rest_version=rest_version)
     cloud.one.inventory.datastores[100].template["BRIDGE_LIST"] = bridge
     # the group's nodes are chosen by free space: with this the volume is on alice and charlie
     cloud.cluster.set_pool_free("bob", "thin", 1 << 20)
@@ -214,8 +230,6 @@ def test_an_unfinished_image_of_an_earlier_run_is_made_anew(cloud: Cloud) -> Non
     assert is_complete(cloud, name)
     assert content(cloud, name, SIZE) == CONTENT
     assert resources(cloud) == {name}
-
-    return SshFault("kill_driver", "midway", at_byte=200_000)
 
 
 @pytest.mark.parametrize("kind", ["qcow2", "raw"])
