@@ -42,15 +42,22 @@ class Error(Exception):
         self.details = details
         self.reports = tuple(reports)
 
+    def hiding(self, secret: str, shown: str) -> Error:
+        """This error with ``shown`` in the place of ``secret``, wherever others repeated it."""
+        self.what = self.what.replace(secret, shown)
+        self.details = self.details.replace(secret, shown)
+        self.args = (self.what,)
+        return self
+
     def __str__(self) -> str:
         parts = [self.what]
         if self.details and self.details not in self.what:
             parts.append(self.details)
         if self.reports:
-            parts.append("LINSTOR error report " + ", ".join(self.reports))
+            parts.append("LINSTOR error report " + "; ".join(self.reports))
         if self.hint:
             parts.append(self.hint)
-        return one_line(". ".join(part.strip().rstrip(".") for part in parts))
+        return one_line("; ".join(part.strip().rstrip(".") for part in parts))
 
 
 def one_line(text: str) -> str:

@@ -104,7 +104,7 @@ class OneApi:
             return bool(ok), value, int(code)
         except socket.timeout:
             raise NotReadyError(
-                f"OpenNebula is silent at {_public(endpoint)} for {self._timeout:g} s", hint="Check oned"
+                f"OpenNebula is silent at {_public(endpoint)} for {self._timeout:g} s", hint="check oned"
             ) from None
         except xmlrpc.client.ProtocolError as error:
             raise _Unusable(f"HTTP status {error.errcode}") from None
@@ -126,7 +126,7 @@ class OneApi:
             raise NotReadyError(
                 f"OpenNebula does not answer at {reason}",
                 details=f"{kind.command} show {object_id}: {error}",
-                hint="Check that oned runs, and ONE_XMLRPC and ONE_AUTH of oneadmin",
+                hint="check that oned runs, and ONE_XMLRPC and ONE_AUTH of oneadmin",
             ) from None
 
     def _endpoint(self) -> str:

@@ -62,5 +62,5 @@ class Address(NamedTuple):
 def _bad(text: str) -> ConfigError:
     return ConfigError(
         f"{text!r} is not the address of a LINSTOR controller",
-        hint="Write HOST, HOST:PORT, linstor://HOST:PORT or linstor+ssl://HOST:PORT into LINSTOR_CONTROLLERS",
+        hint="write HOST, HOST:PORT, linstor://HOST:PORT or linstor+ssl://HOST:PORT into LINSTOR_CONTROLLERS",
     )

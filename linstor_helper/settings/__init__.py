@@ -113,7 +113,7 @@ class _Written:
         ]
         create = " ".join(["linstor resource-group create NAME", *options])
         return ConfigError(
-            error, hint=f"Create one ({create}) and name it with onedatastore update {self._datastore.id}"
+            error, hint=f"create one ({create}) and name it with onedatastore update {self._datastore.id}"
         )
 
     def warnings(self) -> tuple[str, ...]:
@@ -139,7 +139,7 @@ def _refuse_unknown(names: Iterable[str], place: str) -> None:
         near = difflib.get_close_matches(name.replace(PREFIX, ""), endings, n=1)
         hint = "Known are " + ", ".join(known for known in _BY_NAME if known.startswith(PREFIX))
         if near:
-            hint = f"Did you mean {endings[near[0]]}? {hint}"
+            hint = f"did you mean {endings[near[0]]}? {hint}"
         raise ConfigError(f"unknown attribute {name} in {place}", hint=hint)
 
 

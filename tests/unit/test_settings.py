@@ -112,7 +112,7 @@ class TestSources:
 
     def test_no_resource_group(self, place: Place) -> None:
         text = place.refused(group="")
-        assert text.startswith("LINSTOR_RESOURCE_GROUP is missing in datastore 100 (img).")
+        assert text.startswith("LINSTOR_RESOURCE_GROUP is missing in datastore 100 (img); ")
         assert "linstor resource-group create NAME) " in text
         assert "onedatastore update 100" in text
 
@@ -132,7 +132,7 @@ class TestSources:
     def test_unknown_attribute(self, place: Place) -> None:
         text = place.refused(LINSTOR_CONTROLERS="secret")
         assert text.startswith(
-            "unknown attribute LINSTOR_CONTROLERS in datastore 100 (img). Did you mean LINSTOR_CONTROLLERS?"
+            "unknown attribute LINSTOR_CONTROLERS in datastore 100 (img); did you mean LINSTOR_CONTROLLERS?"
         )
         assert "LINSTOR_RESOURCE_GROUP" in text
         assert "secret" not in text

@@ -25,7 +25,9 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     try:
         answer = storage.hosts.local([program, *args], stdin=call.payload).strip()
     except CommandFailed as error:
-        raise RefusedError(f"cannot tell the size of image {path}", details=error.details) from error
+        raise RefusedError(
+            f"cannot tell the size of image {path}", details=error.hiding(call.image.path, path).details
+        ) from error
     if not answer.isdigit():
         raise RefusedError(f"cannot tell the size of image {path}", details=f"{program} said {answer[:80]!r}")
     return answer + "\n"
