@@ -65,7 +65,7 @@ class LinstorController(Session):
 
     def close(self) -> None:
         """Ends the connection; a later call makes a new one."""
-        self._transport.disconnect()
+        self._client.disconnect()
 
     def identity(self) -> frozenset[str]:
         return frozenset(address.identity for address in self._addresses)

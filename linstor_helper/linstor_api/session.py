@@ -19,14 +19,8 @@ class Session:
     """What all calls have in common.  ``warnings``: what the controller warned of in calls that succeeded."""
 
     def __init__(self, transport: Transport, warnings: list[str]) -> None:
-        self._transport = transport
+        self._client = transport
         self.warnings = warnings
-
-    @property
-    def _client(self) -> Transport:
-        """The client, connected: python-linstor's methods look at the version before they send."""
-        self._transport.ready()
-        return self._transport
 
     def _json(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """The JSON behind what a method of python-linstor, or ``Transport.raw``, answers."""

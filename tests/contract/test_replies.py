@@ -143,10 +143,6 @@ def test_the_first_error_leads_and_nothing_is_lost() -> None:
     assert error.details == "A program has it open. Node: bob. (carol) No such node"
     assert error.hint == "End it."
     assert error.reports == ("ErrorReport-1", "ErrorReport-2")
-    assert str(error) == (
-        "The disk is in use. A program has it open. Node: bob. (carol) No such node. "
-        "LINSTOR error report ErrorReport-1, ErrorReport-2. End it"
-    )
 
 
 def test_objects_are_named_where_the_controller_does_not() -> None:
