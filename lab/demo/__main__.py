@@ -14,10 +14,11 @@ from typing import NoReturn
 from lab.cloud import HOSTS, Cloud
 from lab.controller.codes import ApiError
 from lab.demo.story import Story
-from lab.demo.telling import StoryEnded, Teller, make_console
+from lab.demo.telling import StoryEnded, Teller
 from lab.hosts import loops
 from lab.one import OneError
 from lab.one.install import CHECKOUT
+from lab.terminal import make_console
 
 INTERRUPTED = 130
 

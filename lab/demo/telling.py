@@ -3,41 +3,22 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable
 
 from rich.console import Console, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from lab.counting import Cost
 from lab.one import Call
+from lab.terminal import amount, show
 
-WIDTH = 100
 INDENT = 3
 FIGURE_WIDTHS = (6, 6, 6, 10)
-_UNITS = ("B", "kB", "MB", "GB")
 
 
 class StoryEnded(Exception):
     """The story can not go on; the text is what the user of OpenNebula reads."""
-
-
-def make_console() -> Console:
-    """As wide as the terminal up to WIDTH; WIDTH in a pipe. NO_COLOR and TERM are heeded by rich."""
-    console = Console(highlight=False)
-    width = min(WIDTH, console.width) if console.is_terminal else WIDTH
-    return Console(highlight=False, width=width)
-
-
-def amount(count: int) -> str:
-    """Bytes for people: two digits or three."""
-    value, unit = float(count), 0
-    while value >= 1000 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.0f} {_UNITS[unit]}" if unit == 0 or value >= 10 else f"{value:.1f} {_UNITS[unit]}"
 
 
 class Teller:
@@ -108,16 +89,7 @@ class Teller:
             self._print(Text(f"All {self.checks} checks hold, {seconds:.1f} s.", "bold green"), 0)
 
     def _print(self, what: RenderableType = " ", indent: int = INDENT) -> None:
-        """Without blanks at the ends of lines. Raises SystemExit when nobody reads on, as ``head`` does."""
-        with self.console.capture() as captured:
-            self.console.print(Padding(what, (0, 0, 0, indent), expand=False))
-        try:
-            for line in captured.get().splitlines():
-                sys.stdout.write(line.rstrip() + "\n")
-            sys.stdout.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(1) from None
+        show(self.console, what, indent)
 
     def short(self, text: str) -> str:
         for long, brief in self._shorten:

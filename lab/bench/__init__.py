@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What driver actions cost, in a small cluster and in a large one."""
