@@ -137,7 +137,7 @@ def _refuse_unknown(names: Iterable[str], place: str) -> None:
         # The prefix that all have in common would make all of them alike.
         endings = {known.replace(PREFIX, ""): known for known in _BY_NAME}
         near = difflib.get_close_matches(name.replace(PREFIX, ""), endings, n=1)
-        hint = "Known are " + ", ".join(known for known in _BY_NAME if known.startswith(PREFIX))
+        hint = "known are " + ", ".join(known for known in _BY_NAME if known.startswith(PREFIX))
         if near:
             hint = f"did you mean {endings[near[0]]}? {hint}"
         raise ConfigError(f"unknown attribute {name} in {place}", hint=hint)

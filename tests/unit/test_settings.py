@@ -139,8 +139,8 @@ class TestSources:
 
     def test_unknown_attribute_that_resembles_nothing(self, place: Place) -> None:
         text = place.refused(LINSTOR_COLOUR="x")
-        assert "Did you mean" not in text
-        assert "Known are LINSTOR_RESOURCE_GROUP, LINSTOR_CONTROLLERS" in text
+        assert "did you mean" not in text
+        assert "known are LINSTOR_RESOURCE_GROUP, LINSTOR_CONTROLLERS" in text
 
     def test_unknown_attribute_in_the_file(self, place: Place) -> None:
         place.file.write_text("TIMEOUT=3\n")
