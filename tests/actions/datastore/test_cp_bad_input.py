@@ -89,18 +89,6 @@ def test_no_controller_answers(cloud: Cloud, template: dict[str, str], image: Pa
         assert_refused(cloud, done, f"127.0.0.1:{first.port}", f"127.0.0.1:{second.port}", "refused")
 
 
-def test_a_controller_that_accepts_and_says_nothing(
-    cloud: Cloud, template: dict[str, str], image: Path
-) -> None:
-    with StandbyServer("silent") as server:
-        template.update(
-            LINSTOR_CONTROLLERS=f"127.0.0.1:{server.port}", LINSTOR_TIMEOUT="1", LINSTOR_CONNECT_TIMEOUT="1"
-        )
-        done = cp(cloud, image)
-        assert_refused(cloud, done, f"127.0.0.1:{server.port}")
-        assert done.seconds < 5
-
-
 @pytest.mark.parametrize(
     ("content", "words"),
     [
