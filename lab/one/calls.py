@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -121,7 +122,8 @@ class Executor:
             return 255, out, f"{err}Timeout executing {process.args!r}\n"
         except BaseException:
             # A driver has a session of its own, so Ctrl-C at the terminal does not reach it.
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
         finally:

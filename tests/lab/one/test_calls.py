@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
-from lab.one.calls import Executor
+from lab.one.calls import Call, Executor
 from lab.one.version import OneVersion
 
 
@@ -70,6 +72,51 @@ def test_a_call_past_its_deadline_ends_with_all_that_it_started(executor: Execut
     assert (call.rc, call.stdout) == (255, "before\n")
     assert call.user_error.startswith("Timeout executing")
     assert call.seconds < 10
+
+
+def test_an_interrupted_call_ends_with_all_that_it_started(executor: Executor, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    path = script(tmp_path, f"sleep 60 & echo $! > {started}.part; mv {started}.part {started}; wait")
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if started.exists():
+            raise KeyboardInterrupt
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(KeyboardInterrupt):
+            executor.run(path)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert executor.running() == []
+    _wait_for_end(int(started.read_text()))
+
+
+def test_watchers_are_told_of_calls_in_order(executor: Executor, tmp_path: Path) -> None:
+    seen: list[Call] = []
+    executor.watchers.append(seen.append)
+    path = script(tmp_path, 'exit "$1"')
+    for status in ("0", "7"):
+        executor.run(path, [status])
+    assert [call.rc for call in seen] == [0, 7]
+    assert seen == executor.calls
+
+
+def _wait_for_end(pid: int) -> None:
+    """Until the process is gone, or dead and not yet taken note of by its new parent."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            return
+        if state == "Z":
+            return
+        assert time.monotonic() < deadline, f"process {pid} goes on"
+        time.sleep(0.01)
 
 
 def _wait_for(path: Path) -> None:
