@@ -28,7 +28,7 @@ from linstor_helper.errors import (
     one_line,
 )
 
-ERROR, WARNING = 3, 2
+ERROR, WARNING, INFO = 3, 2, 1
 
 INVALID_SIZE = 206
 CANNOT_CLONE = 227
@@ -82,13 +82,13 @@ BY_EXCEPTION: dict[type[Exception], type[Error]] = {
 
 NOTHING: Mapping[str, str] = {}
 
-_NO_ROOM = "See `linstor storage-pool list` and the constraints of the resource group"
+_NO_ROOM = "see `linstor storage-pool list` and the constraints of the resource group"
 _HINTS: dict[int, str] = {
-    317: "Check LINSTOR_RESOURCE_GROUP of the datastore; see `linstor resource-group list`",
+    317: "check LINSTOR_RESOURCE_GROUP of the datastore; see `linstor resource-group list`",
     980: _NO_ROOM,
     985: _NO_ROOM,
     996: _NO_ROOM,
-    412: "Check LINSTOR_TOKEN_FILE, and that LINSTOR_CONTROLLERS names linstor+ssl:// addresses",
+    412: "check LINSTOR_TOKEN_FILE, and that LINSTOR_CONTROLLERS names linstor+ssl:// addresses",
     982: "Enter the master passphrase: linstor encryption enter-passphrase",
 }
 
