@@ -80,9 +80,11 @@ def _close(controller: Controller, clock: Clock, name: str, node: str) -> None:
     retry_while_in_use(clock, CLOSES, lambda: controller.release(name, node))
 
 
-def link(hosts: Hosts, attachment: Attachment, location: Location, timeout: int) -> None:
+def link(hosts: Hosts, attachment: Attachment, location: Location, timeout: int, undo: Undo) -> None:
     """Waits for the device and makes ``location`` a link to it; ``timeout`` is in seconds."""
     script = host_commands.wait_for_device(attachment.device, timeout)
+    # Before the command: when the connection breaks, nobody knows whether the link was made.
+    undo.push(f"link {location}", lambda: hosts.run(location.host, host_commands.unlink(location.path)))
     hosts.run(
         location.host, script + host_commands.link(attachment.device, location.path), timeout=timeout + 60
     )
@@ -130,6 +132,15 @@ def _make_available(controller: Controller, clock: Clock, name: str, host: str, 
     return attempt(node.name)
 
 
+def nodes_called(host: str, nodes: Sequence[Node]) -> list[Node]:
+    """The nodes that an OpenNebula host can be: by name, else by the kernel's name or an address, else by short name."""
+    return (
+        [n for n in nodes if same(n.name, host)]
+        or [n for n in nodes if same(n.uname, host) or host in n.addresses]
+        or [n for n in nodes if same(n.name.split(".")[0], host.split(".")[0])]
+    )
+
+
 def node_of(controller: Controller, host: str, cause: Error) -> Node:
     """The LINSTOR node that an OpenNebula host is: by its name, its kernel's host name, or an address.
 
@@ -137,11 +148,7 @@ def node_of(controller: Controller, host: str, cause: Error) -> Node:
     host itself: not a node at all, ambiguous, or a node that cannot work now.
     """
     nodes = controller.nodes()
-    found = (
-        [n for n in nodes if same(n.name, host)]
-        or [n for n in nodes if same(n.uname, host) or host in n.addresses]
-        or [n for n in nodes if same(n.name.split(".")[0], host.split(".")[0])]
-    )
+    found = nodes_called(host, nodes)
     if len(found) != 1:
         raise NotFoundError(
             f"host {host} is {'not a LINSTOR node' if not found else 'more than one LINSTOR node'}",

@@ -7,8 +7,8 @@ import posixpath
 from typing import Callable
 
 from linstor_helper import host_commands, names, volumes
-from linstor_helper.attach import on_host
-from linstor_helper.errors import HostUnreachable, NotFoundError, UsageError
+from linstor_helper.attach import nodes_called
+from linstor_helper.errors import HostUnreachable, UsageError
 from linstor_helper.location import Location
 from linstor_helper.storage import Storage
 
@@ -73,13 +73,15 @@ def remove_vm_directory(storage: Storage, location: Location, vm_id: int, *, war
 
 
 def _release(storage: Storage, name: str, host: str) -> None:
-    """Also for a host whose LINSTOR node has another name; a host that is no node has nothing to release."""
-    try:
-        storage.controller.release(name, host)
-    except NotFoundError:
-        here = on_host(storage.controller.resources(name), host)
-        if here is not None and not names.same(here.node, host):
-            storage.controller.release(name, here.node)
+    """Also from a host whose LINSTOR node has another name; a host that is no node has nothing to release."""
+    controller = storage.controller
+    if controller.release(name, host):
+        return
+    clients = {one.node for one in controller.resources(name) if one.diskless and not one.tie_breaker}
+    if clients and not any(names.same(client, host) for client in clients):
+        for node in nodes_called(host, controller.nodes()):
+            if node.name in clients:
+                controller.release(name, node.name)
 
 
 def _datastores(location: Location) -> str:

@@ -45,7 +45,7 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
         attachment = attach.ensure_attached(
             storage.controller, context.clock, resource, call.location.host, undo
         )
-        attach.link(storage.hosts, attachment, call.location, storage.settings.attach_timeout)
+        attach.link(storage.hosts, attachment, call.location, storage.settings.attach_timeout, undo)
     return ""
 
 
