@@ -126,8 +126,11 @@ class Controller(Protocol):
     def make_available(self, name: str, node: str) -> None:
         """Lets a node open the device, with or without a disk of its own."""
 
-    def release(self, name: str, node: str) -> None:
-        """Takes a diskless resource from a node; keeps replicas with a disk and the tie-breaker."""
+    def release(self, name: str, node: str) -> bool:
+        """Takes a diskless resource from a node; keeps replicas with a disk and the tie-breaker.
+
+        False when LINSTOR did not tell of a resource there: perhaps the node has another name.
+        """
 
     def modify(self, name: str, properties: Mapping[str, str], drop: Sequence[str] = ()) -> None:
         """Sets and removes properties of a resource definition."""

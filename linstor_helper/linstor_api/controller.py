@@ -195,8 +195,11 @@ class LinstorController(Session):
         about = {"resource": name, "node": node}
         self._change(call, node, name, about=about, classes=_ATTACH_CLASSES)
 
-    def release(self, name: str, node: str) -> None:
-        """Raises InUseError.  Does nothing where there is nothing to release."""
+    def release(self, name: str, node: str) -> bool:
+        """Raises InUseError.  Does nothing where there is nothing to release.
+
+        REST guide 3.6: unmake-available answers the same for no resource as for a tie-breaker, an info.
+        """
         path = "/resource-definitions/{}/resources/{}"
         if self._client.rest_version >= (1, 29):
             data = self._json(self._client.raw, "POST", path + "/unmake-available", name, node)
@@ -205,11 +208,13 @@ class LinstorController(Session):
             if isinstance(data, dict):
                 resource = views.resource(data)
                 if not resource.diskless or resource.tie_breaker:
-                    return
+                    return True
                 data = self._json(self._client.resource_delete, node, name, keep_tiebreaker=True)
         found = replies.entries(data)
-        if replies.first_error_code(found) not in _GONE:
-            self._settle(found, {"resource": name, "node": node})
+        if replies.first_error_code(found) in _GONE:
+            return False
+        self._settle(found, {"resource": name, "node": node})
+        return any(one.kind != replies.INFO for one in found)
 
     # --- the cluster
 
