@@ -133,7 +133,7 @@ def _make_available(controller: Controller, clock: Clock, name: str, host: str, 
 
 
 def nodes_called(host: str, nodes: Sequence[Node]) -> list[Node]:
-    """The nodes that an OpenNebula host can be: by name, else by the kernel's name or an address, else by short name."""
+    """The nodes that a host of OpenNebula can be: by name, else by kernel's name or address, else by short name."""
     return (
         [n for n in nodes if same(n.name, host)]
         or [n for n in nodes if same(n.uname, host) or host in n.addresses]
