@@ -41,11 +41,12 @@ class Hosts:
         self.bin_dir = self.layout.bin
         self.faults = FaultPlan(self.layout.faults)
         self._guests: list[Guest] = []
+        wanted_mode = _wanted("LAB_DEVICES", "block", "file")
         self._remove_leftovers()
         self._make_directories()
         self._namespaces = self._start_namespaces()
         self.isolation = "namespace" if self._namespaces else "rewrite"
-        self.mode = self._choose_mode()
+        self.mode = self._choose_mode(wanted_mode)
         tools.install(self.layout, block=self.mode == "block")
         if self.isolation == "rewrite":
             rewrite.install(self.layout)
@@ -195,8 +196,7 @@ class Hosts:
                 raise OSError(f"mount namespaces are asked for, but: {error}") from error
             return None
 
-    def _choose_mode(self) -> str:
-        wanted = _wanted("LAB_DEVICES", "block", "file")
+    def _choose_mode(self, wanted: str | None) -> str:
         if wanted == "file":
             return "file"
         if self._namespaces and self._namespaces.privileged and loops.available():

@@ -34,6 +34,8 @@ class Namespaces:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env={},
+                # Ctrl-C at the lab's terminal must not take mounts away from under those who clean up.
+                start_new_session=True,
             )
         try:
             for host in hosts:

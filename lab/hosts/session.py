@@ -25,7 +25,10 @@ class Session:
         path.write_text("\n".join(lines) + "\n")
 
     def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*self.enter, *command], env=dict(self.environment), **options)
+        """Ctrl-C at the lab's terminal does not reach the process: a host is another machine."""
+        return subprocess.Popen(
+            [*self.enter, *command], env=dict(self.environment), start_new_session=True, **options
+        )
 
 
 def environment(host: str, root: Path, home: Path, path: str) -> dict[str, str]:
