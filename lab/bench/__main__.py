@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import statistics
 import sys
 import tempfile
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from rich.console import Console
 
+from lab import interrupts
 from lab.bench import report
 from lab.bench.measuring import ActionFailed, Samples, launch, launched_drivers
 from lab.bench.workload import Workload
@@ -26,14 +24,13 @@ from lab.terminal import make_console, show
 
 REFERENCES = {"python3 -c pass": "pass", "import linstor": "import linstor"}
 REFERENCE_LOOKS = 5
-INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     # A loop device for each of many thousand volumes is more than a machine should be asked for.
     os.environ["LAB_DEVICES"] = "file"
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupts.raise_once()
     console = make_console()
     try:
         with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
@@ -43,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         show(console, "Interrupted; everything is taken down.")
-        return INTERRUPTED
+        return interrupts.EXIT_STATUS
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -60,10 +57,6 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         help="directory whose datastore/ and tm/ hold the executables (default: this checkout)",
     )
     return parser.parse_args(arguments)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _bench(options: argparse.Namespace, scratch: Path, console: Console) -> int:

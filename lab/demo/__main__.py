@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
+from lab import interrupts
 from lab.cloud import HOSTS, Cloud
 from lab.controller.codes import ApiError
 from lab.demo.story import Story
@@ -19,8 +17,6 @@ from lab.hosts import loops
 from lab.one import OneError
 from lab.one.install import CHECKOUT
 from lab.terminal import make_console
-
-INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="directory whose datastore/ and tm/ hold the executables (default: this checkout)",
     )
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupts.raise_once()
     began = time.monotonic()
     cloud = Cloud(drivers=options.drivers.resolve())
     teller = Teller(make_console(), shorten(cloud))
@@ -44,22 +40,16 @@ def main(arguments: list[str] | None = None) -> int:
         except (StoryEnded, OneError, ApiError, OSError, LookupError) as end:
             teller.check("the story goes on", False, f"{end}")
         finally:
-            # From here on a second Ctrl-C would leave devices and mounts behind.
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)
+            interrupts.ignore()
             cloud.stop()
     except KeyboardInterrupt:
         teller.title("Interrupted; everything is taken down.")
-        return INTERRUPTED
+        return interrupts.EXIT_STATUS
     still = [str(cloud.root)] if cloud.root.exists() else []
     still += loops.attached(cloud.root / "contents")
     teller.check("the lab is gone: no directory, no loop device", not still, ", ".join(still))
     teller.end(time.monotonic() - began)
     return 1 if teller.failed else 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def shorten(cloud: Cloud) -> list[tuple[str, str]]:

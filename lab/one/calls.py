@@ -124,7 +124,7 @@ class Executor:
             # A driver has a session of its own, so Ctrl-C at the terminal does not reach it.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            process.communicate()
             raise
         finally:
             with self._lock:

@@ -31,6 +31,7 @@ def demo(root: Path, *options: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -92,12 +93,14 @@ def test_missing_executables_end_the_story(tmp_path: Path) -> None:
 
 
 def test_interrupt_takes_everything_down(tmp_path: Path) -> None:
+    """As at a terminal, where Ctrl-C reaches all processes of the job."""
     process = demo(tmp_path)
     assert process.stdout is not None
     for line in process.stdout:
-        if "onevm deploy" in line:
+        if "onevm deploy 1" in line:
             break
-    process.send_signal(signal.SIGINT)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        os.killpg(process.pid, number)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (130, "")
     assert "Interrupted" in out
