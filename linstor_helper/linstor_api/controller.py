@@ -201,6 +201,7 @@ class LinstorController(Session):
         REST guide 3.6: unmake-available answers the same for no resource as for a tie-breaker, an info.
         """
         path = "/resource-definitions/{}/resources/{}"
+        seen = False
         if self._client.rest_version >= (1, 29):
             data = self._json(self._client.raw, "POST", path + "/unmake-available", name, node)
         else:
@@ -209,12 +210,13 @@ class LinstorController(Session):
                 resource = views.resource(data)
                 if not resource.diskless or resource.tie_breaker:
                     return True
+                seen = True
                 data = self._json(self._client.resource_delete, node, name, keep_tiebreaker=True)
         found = replies.entries(data)
         if replies.first_error_code(found) in _GONE:
             return False
         self._settle(found, {"resource": name, "node": node})
-        return any(one.kind != replies.INFO for one in found)
+        return seen or any(one.kind != replies.INFO for one in found)
 
     # --- the cluster
 
