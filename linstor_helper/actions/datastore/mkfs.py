@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from linstor_helper.context import Context
 
 _SAVE_AS = "save_as"
+_NOT_A_FILE_SYSTEM = ("", "raw", "qcow2")
 
 
 def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
@@ -23,11 +24,13 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     if call.image.format == _SAVE_AS:
         return answers.source(resource)
     storage = context.storage(call.datastore)
+    kind = call.image.fs
+    if context.version < (6, 0) and call.image.format not in _NOT_A_FILE_SYSTEM:
+        # OpenNebula 5.12 has no FS: its FSTYPE is either.
+        kind = call.image.format
     make_format = None
-    if call.image.fs:
-        make_format = partial(
-            host_commands.make_file_system, filesystems.offered(context.layout, call.image.fs)
-        )
+    if kind:
+        make_format = partial(host_commands.make_file_system, filesystems.offered(context.layout, kind))
     with context.locks.hold(resource), context.undo() as undo:
         owner = storage.owner(image=call.image_id)
         filling.make_blank(storage, resource, call.size, owner, undo, make_format, turn=call.image_id)
