@@ -99,7 +99,7 @@ def test_interrupt_takes_everything_down(tmp_path: Path) -> None:
     for line in process.stdout:
         if "onevm deploy 1" in line:
             break
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGINT, signal.SIGINT):
         os.killpg(process.pid, number)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (130, "")
