@@ -29,7 +29,7 @@ def new_image(cloud: Cloud, name: str = "image", **options: object) -> Image:
     path = cloud.images_dir / f"{name}.img"
     write_raw(path, SIZE, EXTENTS)
     image = cloud.one.image_create(name, path=path, **options)
-    assert image.error == ""
+    assert not image.error, image.error
     return image
 
 

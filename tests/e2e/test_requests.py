@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an action costs the controller: few requests on one connection, the same in a large cluster."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import pytest
+
+from lab.cloud import Cloud
+from lab.controller import populate
+from lab.devices_protocol import Devices, NoDevices
+from tests.actions.support import MIB, requests_of
+from tests.actions.tm.support import (
+    CloudMaker,
+    bare_volume,
+    clean,
+    create,
+    created,
+    hosts_without,
+    new_image,
+    remove,
+    waiting,
+)
+
+BULK = 10_000
+
+
+class ManyDevices:
+    """The hosts' devices, and volumes ``bulk-...`` in memory: nobody looks into these."""
+
+    def __init__(self, real: Devices) -> None:
+        self._real = real
+        self._bulk = NoDevices()
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        def act(key: str, *arguments: object, **options: object) -> object:
+            devices = self._bulk if key.startswith("BULK-") else self._real
+            result: object = getattr(devices, name)(key, *arguments, **options)
+            return result
+
+        return act
+
+
+class Bill:
+    """Runs calls and keeps what each of them cost."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self.requests: dict[str, int] = {}
+        self.bytes: dict[str, int] = {}
+
+    def add(self, name: str, call: Callable[[], object]) -> None:
+        with requests_of(self._cloud) as seen:
+            assert call().ok, name  # type: ignore[attr-defined]
+        assert len({one.connection_id for one in seen}) == 1, name
+        self.requests[name] = len(seen)
+        # Numbers of ports and minors grow with the cluster, and with them the length of some replies.
+        self.bytes[name] = sum(one.bytes_sent for one in seen) // 128
+
+
+def bill(cloud: Cloud) -> Bill:
+    image = new_image(cloud)
+    # With three replicas there is no tie-breaker, which costs LINSTOR 1.35 one question more.
+    data = cloud.one.image_create(
+        "data", size=8, source=bare_volume(cloud, "data", group="one-three"), persistent=True
+    )
+    made = Bill(cloud)
+    for host in ("dave", next(iter({"alice", "bob", "charlie"} - set(hosts_without(cloud, image.source))))):
+        vm = waiting(cloud, image, host=host)
+        where = "diskless" if host == "dave" else "local"
+        made.add(f"clone {where}", lambda vm=vm: create(cloud, vm))
+        made.add(f"delete clone {where}", lambda vm=vm: clean(cloud, vm))
+    for host in ("dave", "alice"):
+        vm = waiting(cloud, data, host=host)
+        where = "diskless" if host == "dave" else "local"
+        made.add(f"ln {where}", lambda vm=vm: create(cloud, vm))
+        made.add(f"mvds {where}", lambda vm=vm: remove(cloud, vm))
+        cloud.one.vm_recover(vm, "delete")
+    vm = waiting(cloud, {"TYPE": "fs", "SIZE": 8}, host="dave", datastore=102)
+    made.add("mkimage diskless", lambda: create(cloud, vm))
+    near = waiting(cloud, {"TYPE": "fs", "SIZE": 8}, host="alice", datastore=102)
+    made.add("mkimage local", lambda: create(cloud, near))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("rest_version", "clone", "release"), [("1.25.0", 5, 3), ("1.28.0", 4, 3), ("1.29.1", 4, 2)]
+)
+def test_requests_on_one_connection(
+    make_cloud: CloudMaker, rest_version: str, clone: int, release: int
+) -> None:
+    """One of each number asks for the version; a clone's state is asked once when it is complete at once."""
+    cloud = make_cloud(rest_version=rest_version, clone_looks=0)
+    assert bill(cloud).requests == {
+        "clone diskless": clone + 1,
+        "clone local": clone,
+        "delete clone diskless": 2,
+        "delete clone local": 2,
+        "ln diskless": 3,
+        "ln local": 2,
+        "mvds diskless": release,
+        "mvds local": 2,
+        "mkimage diskless": 5,
+        "mkimage local": 4,
+    }
+
+
+def test_a_large_cluster_costs_the_same(make_cloud: CloudMaker) -> None:
+    small, large = make_cloud(pool_gib=4000), make_cloud(pool_gib=4000)
+    large.cluster.devices = ManyDevices(large.hosts.devices)
+    populate(large.cluster, BULK, prefix="bulk")
+    few, many = bill(small), bill(large)
+    assert len(large.cluster.rds) > BULK
+    assert many.requests == few.requests
+    assert many.bytes == few.bytes
+
+
+def test_a_disk_grows_for_two_requests_more(make_cloud: CloudMaker) -> None:
+    """From REST 1.29.1 on LINSTOR clones and grows in one call."""
+    for rest_version, wanted in (("1.28.0", 6), ("1.29.1", 4)):
+        cloud = make_cloud(rest_version=rest_version, clone_looks=0)
+        image = new_image(cloud)
+        host = next(iter({"alice", "bob", "charlie"} - set(hosts_without(cloud, image.source))))
+        vm = waiting(cloud, {"IMAGE_ID": image.id, "SIZE": 20 * MIB // MIB}, host=host)
+        with requests_of(cloud) as seen:
+            created(cloud, vm)
+        assert len(seen) == wanted
