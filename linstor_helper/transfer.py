@@ -8,6 +8,7 @@ the image.  Where the storage does not promise that a new volume reads as zeros,
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Callable, NamedTuple
@@ -30,6 +31,7 @@ _READS_AS_ZEROS = {"LVM_THIN", "ZFS", "ZFS_THIN", "FILE", "FILE_THIN"}
 """Providers whose new volumes have no old content."""
 
 Extent = tuple[int, bytes]
+"""Where data goes, and the data.  Extents begin at whole grains and end there, but for the last one."""
 
 
 class Target(NamedTuple):
@@ -137,14 +139,15 @@ def extents_of_file(path: str, base: int = 0) -> Iterator[Extent]:
             start = _seek(descriptor, position, os.SEEK_DATA)
             if start is None:
                 return
-            position = _seek(descriptor, start, os.SEEK_HOLE) or end
+            hole = _seek(descriptor, start, os.SEEK_HOLE) or end
+            # Whole grains: a file system's blocks may be smaller than what a device can zero.
+            start, position = start - start % _GRAIN, min(-(-hole // _GRAIN) * _GRAIN, end)
             yield from _range(descriptor, start, position, base)
     finally:
         os.close(descriptor)
 
 
 def _range(descriptor: int, start: int, end: int, base: int) -> Iterator[Extent]:
-    start -= start % _GRAIN
     for offset in range(start, end, CHUNK):
         yield from without_zeros(os.pread(descriptor, min(CHUNK, end - offset), offset), base + offset)
 
@@ -153,7 +156,10 @@ def _seek(descriptor: int, position: int, what: int) -> int | None:
     """Where data or a hole begins; None when there is no more data."""
     try:
         return os.lseek(descriptor, position, what)
-    except OSError:
+    except OSError as error:
+        # Any other error must not pass for a hole up to the end of the image.
+        if error.errno != errno.ENXIO:
+            raise
         return None
 
 
