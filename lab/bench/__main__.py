@@ -82,11 +82,11 @@ def _bench(options: argparse.Namespace, scratch: Path, console: Console) -> int:
 
 
 NOTES = """
-Medians. wall: from start to end of the executable. waits: share in which the controller answers or
-ssh runs, by records of the lab and a start of its ssh client for each call. own: the rest, with
-OpenNebula's programs that an action starts and the pauses between looks at a clone. bytes: bodies
-of the controller's answers. peak: the largest process of the action. Before it places a volume, the
-lab's controller measures all thin volumes there are, as LINSTOR's satellites do; that is a wait.
+Medians; they want an idle machine. wall: from start to end of the executable. waits: share in which
+the controller answers or ssh runs, by records of the lab and a start of its ssh client for each
+call. own: the rest, with OpenNebula's programs that an action starts and the pauses between looks
+at a clone. bytes: bodies of the controller's answers. peak: the largest process of the action.
+Before it places a volume, the lab's controller measures all thin volumes: that is a wait that grows.
 """
 
 
