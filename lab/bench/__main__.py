@@ -14,7 +14,7 @@ from rich.console import Console
 
 from lab import interrupts
 from lab.bench import report
-from lab.bench.measuring import ActionFailed, Samples, launch, launched_drivers
+from lab.bench.measuring import ActionFailed, Sample, Samples, launch, launched_drivers
 from lab.bench.workload import Workload
 from lab.cloud import Cloud
 from lab.controller import populate
@@ -90,7 +90,7 @@ Before it places a volume, the lab's controller measures all thin volumes: that 
 """
 
 
-def _measure(drivers: Path, records: Path, size: int, rounds: int) -> dict[str, list[report.Sample]]:
+def _measure(drivers: Path, records: Path, size: int, rounds: int) -> dict[str, list[Sample]]:
     """Samples of all rounds but the first one, which loads everything; a single round counts."""
     with Cloud(drivers=drivers, pool_gib=100 * 1024) as cloud:
         populate(cloud.cluster, size)

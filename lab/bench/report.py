@@ -30,7 +30,7 @@ class Row:
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> Row:
         def median(name: str) -> float:
-            return statistics.median(getattr(one, name) for one in samples)
+            return float(statistics.median(getattr(one, name) for one in samples))
 
         return cls(
             median("wall"),
