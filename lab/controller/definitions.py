@@ -156,10 +156,8 @@ class Definitions:
         self, wanted: list[str], filters: list[str], volumes: bool, page: tuple[int, int] = (0, 0)
     ) -> list[dict[str, Any]]:
         """Filtered by name this looks at the named ones only; ``page`` is (limit, offset)."""
-        if wanted:
-            chosen = sorted({key(one) for one in wanted} & set(self.cluster.rds))
-        else:
-            chosen = sorted(self.cluster.rds)
+        known = set(self.cluster.rds)
+        chosen = sorted({key(one) for one in wanted} & known if wanted else known)
         found = [rd for rd in map(self.cluster.rds.__getitem__, chosen) if props.matches(rd.props, filters)]
         limit, offset = page
         if limit:

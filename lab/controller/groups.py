@@ -46,7 +46,7 @@ class Groups:
         changed = props.change(reply, "group", rg.props, body)
         if body.get("description") is not None:
             rg.description = body["description"]
-        rg.select_filter.update({one: value for one, value in (body.get("select_filter") or {}).items()})
+        rg.select_filter.update(body.get("select_filter") or {})
         if body.get("peer_slots") is not None:
             rg.peer_slots = body["peer_slots"]
         reply.success(codes.MODIFIED, f"Resource group '{rg.name}' modified.")

@@ -102,7 +102,7 @@ class RestApi:
             result = route.call(call)
         except ApiError as error:
             result = error.reply
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # a defect of the simulator shows itself as LINSTOR's own defects do: an error report and 500
             report = self.cluster.satellites.report("controller", traceback.format_exc())
             reply = Reply()
