@@ -60,8 +60,9 @@ class SshHosts:
     def read(self, host: str, script: Script) -> Iterator[Stream]:
         process = self._start(host, output=subprocess.PIPE)
         assert process.stdin is not None
-        process.stdin.write(script.render())
-        process.stdin.close()
+        with suppress(BrokenPipeError):  # its exit status says why
+            process.stdin.write(script.render())
+            process.stdin.close()
         with _stream(process, f"a command on host {host}", host) as stream:
             yield stream
 
