@@ -156,7 +156,7 @@ class Definitions:
         self, wanted: list[str], filters: list[str], volumes: bool, page: tuple[int, int] = (0, 0)
     ) -> list[dict[str, Any]]:
         """Filtered by name this looks at the named ones only; ``page`` is (limit, offset)."""
-        known = set(self.cluster.rds)
+        known = self.cluster.rds.keys()
         chosen = sorted({key(one) for one in wanted} & known if wanted else known)
         found = [rd for rd in map(self.cluster.rds.__getitem__, chosen) if props.matches(rd.props, filters)]
         limit, offset = page
