@@ -181,6 +181,16 @@ def test_a_dead_host_does_not_keep_its_disks(make_cloud: CloudMaker) -> None:
     assert resources(cloud) == {"OpenNebula-Image-0"}
 
 
+def test_a_cdrom_stays_on_a_host_that_nobody_can_ask(cloud: Cloud) -> None:
+    """Another VM may read it there."""
+    cloud.one.inventory.datastores[100].template["LINSTOR_SSH_TIMEOUT"] = "1"
+    vm = waiting(cloud, new_image(cloud, type="CDROM"), host="dave")
+    created(cloud, vm)
+    cloud.hosts.set_link("dave", "refused")
+    assert clean(cloud, vm).ok
+    assert on_nodes(cloud, "OpenNebula-Image-0")["dave"] == "diskless"
+
+
 def test_a_disk_that_the_vm_does_not_have(cloud: Cloud) -> None:
     vm = waiting(cloud, new_image(cloud))
     assert create(cloud, vm).ok

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from lab.cloud import Cloud
+from lab.controller.faults import CALL_BEFORE
 from tests.actions.support import assert_nothing_left, content, links
 from tests.actions.tm.support import (
     CloudMaker,
@@ -46,6 +47,33 @@ def test_the_tie_breaker_stays(make_cloud: CloudMaker, rest_version: str) -> Non
         assert remove(cloud, vm).ok
         assert on_nodes(cloud, "data") == before
         cloud.one.vm_recover(vm, "delete")
+
+
+def test_a_tie_breaker_stays_that_appears_meanwhile(make_cloud: CloudMaker) -> None:
+    """Deleted without a word about it, it would be gone for good: LINSTOR makes no other one then."""
+    cloud = make_cloud(rest_version="1.25.0")
+    before = on_nodes(cloud, bare_image(cloud, "data", persistent=True).source)
+    host = next(node for node, role in before.items() if role == "tie-breaker")
+    vm = waiting(cloud, cloud.one.image(0), host=host)
+    created(cloud, vm)
+
+    def somebody_else_releases_it(_method: str, _path: str) -> None:
+        cloud.cluster.deletion.delete_resource("data", host, True)
+
+    cloud.controller.faults.add(CALL_BEFORE, method="DELETE", callback=somebody_else_releases_it)
+    assert remove(cloud, vm).ok
+    assert on_nodes(cloud, "data") == before
+    assert "False" not in cloud.cluster.rd("data").props.values()
+
+
+def test_a_dead_host_does_not_keep_the_image(cloud: Cloud) -> None:
+    """The VM was its only user, so nobody else can have it open there."""
+    cloud.one.inventory.datastores[100].template["LINSTOR_SSH_TIMEOUT"] = "1"
+    vm = waiting(cloud, bare_image(cloud, "data", persistent=True), host="dave")
+    created(cloud, vm)
+    cloud.hosts.set_link("dave", "refused")
+    assert remove(cloud, vm).ok
+    assert "diskless" not in on_nodes(cloud, "data").values()
 
 
 def test_a_replica_stays(cloud: Cloud) -> None:
