@@ -216,7 +216,7 @@ class LinstorController(Session):
         if replies.first_error_code(found) in _GONE:
             return False
         self._settle(found, {"resource": name, "node": node})
-        return seen or any(one.kind != replies.INFO for one in found)
+        return seen or any(one.kind != replies.INFO and one.code != replies.W_NOT_FOUND for one in found)
 
     # --- the cluster
 

@@ -65,6 +65,7 @@ class Transport(linstor.Linstor):  # type: ignore[misc]
             # the end of a redirect takes the place of its start
             self._addresses[self._addresses.index(address)] = found
             self._addresses.sort(key=lambda one: one != found)
+            self._connected = True
             return True
         raise ControllerUnavailable(
             f"No LINSTOR controller serves: {', '.join(reasons)}",
@@ -92,6 +93,9 @@ class Transport(linstor.Linstor):  # type: ignore[misc]
             self._warnings.append(
                 f"LINSTOR_TOKEN_FILE: the token is not sent to {address}, which has no TLS; use linstor+ssl://"
             )
+        if connection.is_stale:
+            # some servers end every connection after one answer
+            self._open(connection.address)
         return connection.address
 
     def _accept(self, answer: Answer) -> None:
@@ -111,7 +115,6 @@ class Transport(linstor.Linstor):  # type: ignore[misc]
                 hint="upgrade the LINSTOR controller to 1.31 or later",
             )
         self._rest_version = version
-        self._connected = True
 
     # --- the connection
 

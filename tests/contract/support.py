@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from lab.controller import ControllerServer
@@ -75,3 +79,41 @@ def flags(server: ControllerServer, name: str) -> dict[str, set[str]]:
 def changes(server: ControllerServer) -> Sequence[str]:
     """The requests that may have changed something."""
     return [one for one in calls(server) if not one.startswith("GET")]
+
+
+@dataclass
+class Speaker:
+    """``asked`` counts the connections."""
+
+    url: str
+    asked: int = 0
+
+
+@contextmanager
+def speaking(*replies: bytes) -> Iterator[Speaker]:
+    """A service that answers each connection with the next bytes, the last for ever, and ends it."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(0.05)
+    ending = threading.Event()
+    speaker = Speaker(f"127.0.0.1:{listener.getsockname()[1]}")
+
+    def serve() -> None:
+        while not ending.is_set():
+            try:
+                connection, _ = listener.accept()
+            except socket.timeout:
+                continue
+            with connection:
+                connection.settimeout(1)
+                connection.recv(65536)
+                connection.sendall(replies[min(speaker.asked, len(replies) - 1)])
+                speaker.asked += 1
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield speaker
+    finally:
+        ending.set()
+        thread.join()
+        listener.close()

@@ -240,6 +240,18 @@ def test_a_clone_for_which_there_is_no_room(serve: Serve, connect: Connect) -> N
     assert set(server.cluster.rds) == {"VM-1"}
 
 
+def test_what_a_clone_call_does_at_once(
+    server: ControllerServer, controller: LinstorController, vm: str
+) -> None:
+    """All of it from REST 1.29.1; properties from 1.26 (REST guide 8)."""
+    done = clone(controller, vm, "vm-2", properties={"Aux/one/vm": "7"}, size=Size.of_mib(16))
+    assert done == {"1.25.0": (False, False), "1.29.1": (True, True)}.get(
+        server.cluster.rest_version_text, (True, False)
+    )
+    rd = server.cluster.rd("vm-2")
+    assert (rd.props.get("Aux/one/vm") == "7", rd.volumes[0].size_kib == Size.of_mib(16).kib_up) == done
+
+
 def test_a_clone_moves_to_its_group_and_is_completed_there(
     server: ControllerServer, controller: LinstorController, vm: str
 ) -> None:

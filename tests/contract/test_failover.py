@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import signal
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Callable
 
 import pytest
@@ -22,7 +20,7 @@ from linstor_helper.linstor_api.connection import Patience
 from linstor_helper.linstor_api.credentials import Credentials
 from linstor_helper.linstor_api.transport import Transport
 
-from .support import OWNER, SIZE, calls, changes, open_controller
+from .support import OWNER, SIZE, calls, changes, open_controller, speaking
 
 Serve = Callable[..., ControllerServer]
 Connect = Callable[..., LinstorController]
@@ -30,46 +28,8 @@ Connect = Callable[..., LinstorController]
 PAGE = b"<html><body>Not here</body></html>"
 
 
-@dataclass
-class Speaker:
-    """``asked`` counts the connections."""
-
-    url: str
-    asked: int = 0
-
-
-@contextmanager
-def speaking(reply: bytes) -> Iterator[Speaker]:
-    """A service that answers every connection with these bytes and ends it."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(0.05)
-    ending = threading.Event()
-    speaker = Speaker(f"127.0.0.1:{listener.getsockname()[1]}")
-
-    def serve() -> None:
-        while not ending.is_set():
-            try:
-                connection, _ = listener.accept()
-            except socket.timeout:
-                continue
-            with connection:
-                speaker.asked += 1
-                connection.settimeout(1)
-                connection.recv(65536)
-                connection.sendall(reply)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield speaker
-    finally:
-        ending.set()
-        thread.join()
-        listener.close()
-
-
 def json_reply(body: bytes, status: bytes = b"200 OK") -> bytes:
-    head = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    head = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
     return head % (status, len(body)) + body
 
 
@@ -167,6 +127,17 @@ def test_a_server_with_an_internal_error_is_passed_over(serve: Serve, connect: C
         controller = connect(other.url)
         with pytest.raises(ControllerUnavailable, match="The database is not open"):
             controller.nodes()
+
+
+@pytest.mark.parametrize("page", ["404 page", "404 json", "500 empty"])
+def test_a_service_that_took_the_place_of_the_controller(connect: Connect, page: str) -> None:
+    version = json_reply(b'{"version":"1.34.0","rest_api_version":"1.28.0"}')
+    with speaking(version, NOT_LINSTOR[page]) as other:
+        controller = connect(other.url)
+        with pytest.raises(UnknownOutcome, match="not from a LINSTOR controller"):
+            controller.place("vm-1")
+        with pytest.raises(ControllerUnavailable, match="not from a LINSTOR controller"):
+            controller.resources("vm-1")
 
 
 def test_the_one_that_served_stays_first(serve: Serve, connect: Connect) -> None:
@@ -314,9 +285,8 @@ def test_versions_are_numbers() -> None:
     body = b'{"version":"1.99.0","rest_api_version":"1.100.0"}'
     with speaking(json_reply(body)) as speaker:
         transport = transport_to(speaker.url)
-        transport.connect()
+        assert transport.rest_version == (1, 100, 0)
         transport.disconnect()
-        assert speaker.asked == 1
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,7 @@ def test_attach_and_detach(subject: Subject) -> None:
     """A diskless node sees the device of the replicas; detaching leaves these, and a quorum's tie-breaker."""
     name = subject.spawn()
     replicas, node = subject.diskful(name), subject.other_node(name)
+    assert subject.controller.release(name, node) is False
     for _ in range(2):
         subject.controller.make_available(name, node)
         resources = {one.node: one for one in subject.controller.resources(name)}
@@ -119,26 +120,27 @@ def test_attach_and_detach(subject: Subject) -> None:
         assert not resources[node].tie_breaker
         assert resources[node].device_path == resources[min(replicas)].device_path
         assert resources[node].device_path
+    assert subject.controller.release(name, node) is True
     for _ in range(2):
-        subject.controller.release(name, node)
         left = {one.node: one for one in subject.controller.resources(name)}
         assert node not in left or left[node].tie_breaker
         assert subject.diskful(name) == replicas
+        subject.controller.release(name, node)
 
 
 def test_attach_and_detach_where_a_replica_is(subject: Subject) -> None:
     name = subject.spawn()
     replicas = subject.diskful(name)
     subject.controller.make_available(name, min(replicas))
-    subject.controller.release(name, min(replicas))
+    assert subject.controller.release(name, min(replicas)) is True
     assert subject.diskful(name) == replicas
 
 
 def test_detach_of_what_is_not_there(subject: Subject) -> None:
     name = subject.spawn()
     before = subject.controller.resources(name)
-    subject.controller.release("OneTest-none", before[0].node)
-    subject.controller.release(name, "no-such-node")
+    assert subject.controller.release("OneTest-none", before[0].node) is False
+    assert subject.controller.release(name, "no-such-node") is False
     assert subject.controller.resources(name) == before
 
 

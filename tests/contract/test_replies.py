@@ -13,6 +13,11 @@ from linstor import consts
 
 from linstor_helper import errors
 from linstor_helper.linstor_api import replies
+from linstor_helper.linstor_api.addresses import Address
+from linstor_helper.linstor_api.connection import Patience
+from linstor_helper.linstor_api.credentials import Credentials
+from linstor_helper.linstor_api.session import Session
+from linstor_helper.linstor_api.transport import Transport
 
 FAILURES = {name: value for name, value in vars(consts).items() if name.startswith("FAIL_")}
 
@@ -65,6 +70,13 @@ def test_exceptions_of_the_library(error: Any, kind: type[errors.Error]) -> None
     made = replies.of_library(error)
     assert type(made) is kind
     assert error.message in str(made)
+
+
+def test_no_exception_of_the_library_leaks() -> None:
+    address = Address("127.0.0.1", 9, False)
+    session = Session(Transport([address], Credentials(), Patience(1.0, 1.0), []), [])
+    with pytest.raises(errors.UsageError, match="weight"):
+        session._json(session._client.parse_volume_size_to_kib, "12 weight")
 
 
 def test_an_unknown_code_is_the_controllers_error() -> None:

@@ -60,12 +60,15 @@ def test_requests_per_method(server: ControllerServer, controller: LinstorContro
             f"DELETE {RD}/vm-1/resources/dave?keep_tiebreaker=True",
         ]
     )
-    controller.release("vm-1", "alice")
-    assert cost() == (
-        [f"POST {RD}/vm-1/resources/alice/unmake-available"]
-        if new(version)
-        else [f"GET {RD}/vm-1/resources/alice"]
-    )
+    tie_breaker = next(one.node for one in controller.resources("vm-1") if one.tie_breaker)
+    cost()
+    for node in ("alice", tie_breaker):
+        controller.release("vm-1", node)
+        assert cost() == (
+            [f"POST {RD}/vm-1/resources/{node}/unmake-available"]
+            if new(version)
+            else [f"GET {RD}/vm-1/resources/{node}"]
+        )
     controller.modify("vm-1", {"Aux/one/vm": "1"})
     assert cost() == [f"PUT {RD}/vm-1"]
     controller.clone("vm-1", "vm-2", group="one", properties=OWNER, drop=["Aux/one/vm"], size=SIZE)
@@ -156,8 +159,14 @@ def test_a_connection_that_the_server_ended_is_replaced(
     server.start()
     time.sleep(0.05)
     controller.spawn("one", "vm-1", SIZE, OWNER)
+    controller.nodes()
     assert "VM-1" in server.cluster.rds
-    assert calls(server) == ["GET /controller/version", "GET /nodes", "POST /resource-groups/one/spawn"]
+    assert calls(server) == [
+        "GET /controller/version",
+        "GET /nodes",
+        "POST /resource-groups/one/spawn",
+        "GET /nodes",
+    ]
     assert server.connections == 2
 
 

@@ -4,21 +4,23 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
 from lab.controller import ControllerServer, TlsFiles, make_tls
-from linstor_helper.errors import ConfigError, ControllerUnavailable
+from linstor_helper.errors import ConfigError, ControllerUnavailable, UnknownOutcome
 from linstor_helper.linstor_api import LinstorController
 from linstor_helper.linstor_api.addresses import Address
 from linstor_helper.linstor_api.connection import Connection, Patience
 from linstor_helper.linstor_api.credentials import Credentials
 
-from .support import OWNER, SIZE, calls
+from .support import OWNER, SIZE, calls, speaking
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl program")
 
@@ -71,6 +73,36 @@ def test_a_redirect_is_followed_and_remembered(serve: Serve, connect: Connect, t
     server.faults.add("fail_before", path="nodes")
     controller.nodes()
     assert [one.status for one in server.requests][3:] == [0, 200, 200]
+
+
+@pytest.mark.parametrize("location", ["https://localhost:{}/v1/", "http://127.0.0.1:{}/v1/"])
+def test_a_redirect_to_elsewhere_is_not_followed(
+    serve: Serve, connect: Connect, tls: TlsFiles, location: str
+) -> None:
+    """Only to HTTPS, and only to the host that the administrator named."""
+    server = serve(server={"tls": tls})
+    target = location.format(server.https_port)
+    reply = f"HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n"
+    with speaking(reply.encode()) as other:
+        controller = connect(other.url, cafile=str(tls.ca))
+        with pytest.raises(ControllerUnavailable, match=f"redirects to {target}"):
+            controller.nodes()
+    assert server.requests == []
+
+
+def test_https_switched_on_between_two_calls(serve: Serve, connect: Connect, tls: TlsFiles) -> None:
+    """What only reads follows; what changes something is left to a look at what came of it."""
+    server = serve(server={"tls": tls, "redirect": False})
+    first, second = (connect(server.url, cafile=str(tls.ca)) for _ in range(2))
+    first.nodes()
+    second.nodes()
+    server.redirect = True
+    assert first.nodes()
+    with pytest.raises(UnknownOutcome, match="redirects to https:"):
+        second.spawn("one", "vm-1", SIZE, OWNER)
+    assert second.resource_definition("vm-1") is None
+    second.spawn("one", "vm-1", SIZE, OWNER)
+    assert set(server.cluster.rds) == {"VM-1"}
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -129,15 +161,38 @@ def test_files_that_cannot_be_used(
     assert server.requests == []
 
 
-def test_a_locked_key_does_not_ask(serve: Serve, connect: Connect, tls: TlsFiles, tmp_path: Path) -> None:
-    """OpenSSL would ask for the passphrase on the terminal, for ever."""
-    server = serve(server={"tls": tls})
+def test_a_locked_key_does_not_ask(tls: TlsFiles, tmp_path: Path) -> None:
+    """OpenSSL would ask for the passphrase on the terminal, for ever; so one is given to it."""
     locked = tmp_path / "locked.key"
     encrypt = ["openssl", "pkey", "-aes128", "-passout", "pass:secret", "-in", str(tls.client_key)]
     subprocess.run([*encrypt, "-out", str(locked)], check=True, capture_output=True)
-    options = {"cafile": str(tls.ca), "certfile": str(tls.client_certificate), "keyfile": str(locked)}
-    with pytest.raises(ConfigError, match="LINSTOR_CERT_FILE"):
-        connect(secure_url(server), **options).nodes()
+    code = (
+        "from linstor_helper.linstor_api.credentials import Credentials\n"
+        f"Credentials(certfile={str(tls.client_certificate)!r}, keyfile={str(locked)!r}).context()\n"
+    )
+    on_terminal = f"import pty, sys; pty.spawn([sys.executable, '-c', {code!r}])"
+    with subprocess.Popen(
+        [sys.executable, "-c", on_terminal],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:
+        shown, _ = process.communicate(timeout=5)
+    assert b"ConfigError: LINSTOR_CERT_FILE" in shown
+    assert b"pass phrase" not in shown.lower()
+
+
+def test_python_linstors_own_file_is_not_read_without_need(tmp_path: Path) -> None:
+    """It belongs to root: reading it fails for oneadmin, and what is in it may be anything."""
+    broken = tmp_path / "auth.json"
+    broken.write_text("{")
+    code = (
+        f"import linstor; linstor.Linstor.AUTH_JSON_PATH = {str(broken)!r}\n"
+        "from linstor_helper.linstor_api import LinstorController\n"
+        "LinstorController(['localhost'], connect_timeout=1, timeout=1).close()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 # --- tokens
