@@ -9,7 +9,10 @@ from typing import Callable
 
 import pytest
 
-from actions.support import (
+from lab.cloud import Cloud
+from lab.controller import Cluster, ControllerServer, StandbyServer, standard_cluster
+from lab.one.model import Image, ImageState
+from tests.actions.support import (
     assert_nothing_left,
     by_res,
     content,
@@ -19,9 +22,6 @@ from actions.support import (
     properties,
     resources,
 )
-from lab.cloud import Cloud
-from lab.controller import Cluster, ControllerServer, StandbyServer, standard_cluster
-from lab.one.model import Image, ImageState
 
 from .support import CONTENT, SIZE, call, write_image
 

@@ -12,11 +12,11 @@ from typing import Any, Callable
 
 import pytest
 
-from actions.support import allocated_kib, calls_of, content, requests_of
 from lab.cloud import Cloud
 from lab.controller import ControllerServer, populate, standard_cluster
 from lab.devices_protocol import Devices, NoDevices
 from lab.one.model import Image
+from tests.actions.support import allocated_kib, calls_of, content, requests_of
 
 from .conftest import Web
 from .support import MIB, call, image_of, write_image

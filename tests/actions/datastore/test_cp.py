@@ -10,7 +10,11 @@ from typing import Callable
 
 import pytest
 
-from actions.support import (
+from lab.cloud import Cloud
+from lab.hosts.faults import SshFault
+from lab.images import compress
+from lab.one.model import ImageState, ImageType
+from tests.actions.support import (
     allocated_kib,
     assert_nothing_left,
     content,
@@ -20,10 +24,6 @@ from actions.support import (
     properties,
     resources,
 )
-from lab.cloud import Cloud
-from lab.hosts.faults import SshFault
-from lab.images import compress
-from lab.one.model import ImageState, ImageType
 
 from .conftest import Web
 from .support import CONTENT, EXTENTS, MIB, SIZE, call, cp, image_of, resource_of, write_image

@@ -11,13 +11,13 @@ from typing import Callable
 
 import pytest
 
-from actions.support import assert_nothing_left, content, locks_left, resources
 from lab.cloud import Cloud
 from lab.controller import StandbyServer
 from lab.hosts.faults import SshFault
 from lab.images import compress, write_qcow2
 from lab.one import Call
 from lab.one.model import ImageState, ImageType
+from tests.actions.support import assert_nothing_left, content, locks_left, resources
 
 from .conftest import Web
 from .support import CONTENT, EXTENTS, MIB, SIZE, cp, write_image
@@ -68,7 +68,7 @@ def test_unknown_attribute(cloud: Cloud, template: dict[str, str], image: Path) 
     template["LINSTOR_RESOURCE_GRUOP"] = "one"
     done = cp(cloud, image)
     assert_refused(
-        cloud, done, "unknown attribute LINSTOR_RESOURCE_GRUOP", "Did you mean LINSTOR_RESOURCE_GROUP?"
+        cloud, done, "unknown attribute LINSTOR_RESOURCE_GRUOP", "did you mean LINSTOR_RESOURCE_GROUP?"
     )
 
 

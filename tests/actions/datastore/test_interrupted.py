@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from actions.support import assert_nothing_left
 from lab.cloud import Cloud
 from lab.hosts.faults import SshFault
 from lab.one import Call
+from tests.actions.support import assert_nothing_left
 
 from .conftest import Web
 from .support import call, cp, image_of, write_image

@@ -8,7 +8,10 @@ from typing import Callable
 
 import pytest
 
-from actions.support import (
+from lab.cloud import Cloud
+from lab.hosts.faults import SshFault
+from lab.one.model import ImageState, ImageType
+from tests.actions.support import (
     allocated_kib,
     assert_nothing_left,
     by_res,
@@ -18,9 +21,6 @@ from actions.support import (
     nodes_of,
     properties,
 )
-from lab.cloud import Cloud
-from lab.hosts.faults import SshFault
-from lab.one.model import ImageState, ImageType
 
 from .support import MIB, call, image_of
 
@@ -69,14 +69,14 @@ def test_a_file_system_is_made(cloud: Cloud, fs: str) -> None:
 
 def test_the_options_of_opennebula_s_configuration_are_used(cloud: Cloud) -> None:
     conf = cloud.one.tree.remotes / "etc" / "datastore" / "datastore.conf"
-    conf.write_text('SUPPORTED_FS="ext4,btrfs"\nFS_OPTS_ext4="-L \'$(id)\' -m 7 -b 1024"\n')
+    conf.write_text('SUPPORTED_FS="ext4,btrfs"\nFS_OPTS_ext4="-L a;b>c -m 7 -b 1024"\n')
     done = call(cloud, "mkfs", image_of(cloud, size_mb=20, fs="ext4"))
     assert done.ok, done.stderr
     node = cloud.cluster.rd(NAME).diskful[0].node
     told = cloud.hosts.run(node, f"dumpe2fs -h {by_res(NAME)}").stdout
     assert "Block size:               1024" in told
     # options are words, whatever shell they look like
-    assert "Filesystem volume name:   '$(id)'" in told
+    assert "Filesystem volume name:   a;b>c" in told
 
 
 @pytest.mark.parametrize("fs", ["ntfs4", "ext4; touch pwned", "$(touch pwned)", "-V"])

@@ -7,9 +7,9 @@ from typing import Callable
 
 import pytest
 
-from actions.support import MIB, assert_nothing_left
 from lab.cloud import Cloud
 from lab.one import Call
+from tests.actions.support import MIB, assert_nothing_left
 
 GIB_MB = 1024
 GIB_KIB = 1 << 20

@@ -8,9 +8,9 @@ from typing import Callable
 
 import pytest
 
-from actions.support import assert_nothing_left, by_res, content, is_complete, resources
 from lab.cloud import Cloud
 from lab.one.model import Image, ImageState
+from tests.actions.support import assert_nothing_left, by_res, content, is_complete, resources
 
 from .support import CONTENT, SIZE, call, image_of, write_image
 

@@ -8,10 +8,10 @@ from typing import Callable
 
 import pytest
 
-from actions.support import assert_nothing_left
 from lab.cloud import Cloud
 from lab.images import compress, write_qcow2
 from lab.one.errors import OneError
+from tests.actions.support import assert_nothing_left
 
 from .conftest import Web
 from .support import MIB, SIZE, call, image_of, write_image
