@@ -10,7 +10,7 @@ from typing import Callable
 import pytest
 
 from lab.cloud import Cloud
-from lab.controller.faults import FAIL_BEFORE, HANG, HANG_AFTER, LOSE_REPLY, UNAVAILABLE, Fault
+from lab.controller.faults import HANG, HANG_AFTER, LOSE_REPLY, UNAVAILABLE, Fault
 from lab.hosts.faults import SshFault
 from tests.actions.support import assert_nothing_left, links, locks_left, resources
 from tests.actions.tm.support import CloudMaker, bare_image, create, new_image, on_nodes, waiting
@@ -18,7 +18,6 @@ from tests.e2e import scenes
 from tests.e2e.scenes import Scenes
 
 ACTIONS: dict[str, tuple[Callable[..., Scenes], str]] = {
-    "clone-1.25": (scenes.clone, "1.25.0"),
     "clone-1.29.1": (scenes.clone, "1.29.1"),
     "ln": (scenes.ln, "1.28.0"),
     "mkimage": (partial(scenes.volatile, FS="ext4"), "1.28.0"),
@@ -35,10 +34,6 @@ def impatient(cloud: Cloud) -> Cloud:
             LINSTOR_ATTACH_TIMEOUT="1",
         )
     return cloud
-
-
-def _refuse(cloud: Cloud, nth: int) -> Fault:
-    return cloud.controller.faults.add(FAIL_BEFORE, nth=nth)
 
 
 def _lose(cloud: Cloud, nth: int) -> Fault:
@@ -67,7 +62,7 @@ def test_all_or_nothing(make_cloud: CloudMaker, name: str) -> None:
     assert undisturbed.run().ok
     wanted = undisturbed.state()
     failed = 0
-    for plan in (_refuse, _lose, _proxy, _lose_ssh_before, _lose_ssh_after):
+    for plan in (_lose, _proxy, _lose_ssh_before, _lose_ssh_after):
         for nth in itertools.count(1):
             scene = next(prepared)
             before = scene.state()
