@@ -37,6 +37,9 @@ from linstor_helper.waiting import attempts
 _CLONE_SETTLES = 60.0
 """Seconds for which a clone may be FAILED only because a node of it is not online just now."""
 
+_SYNCS = 30.0
+"""Seconds for which a replica of an image may still be syncing when a clone of it is wanted."""
+
 CLOSES = 30.0
 """Seconds for which a copy that was cut short may still have the device open on its host."""
 
@@ -93,7 +96,14 @@ def ensure_clone(
     foreign = owner.foreign_keys()
 
     def start() -> CloneResult:
-        return controller.clone(source, name, group=group, properties=properties, drop=foreign, size=grow_to)
+        return _retry(
+            NotReadyError,
+            clock,
+            _SYNCS,
+            lambda: controller.clone(
+                source, name, group=group, properties=properties, drop=foreign, size=grow_to
+            ),
+        )
 
     made = _complete_or_make(controller, clock, name, owner, start, adopt=adopt)
     if isinstance(made, CloneResult):
@@ -121,10 +131,14 @@ def discard(controller: Controller, clock: Clock, name: str, timeout: float) -> 
 
 def retry_while_in_use(clock: Clock, timeout: float, act: Callable[[], _Made]) -> _Made:
     """Repeats ``act`` while it raises InUseError, for ``timeout`` seconds."""
+    return _retry(InUseError, clock, timeout, act)
+
+
+def _retry(while_it_raises: type[Error], clock: Clock, timeout: float, act: Callable[[], _Made]) -> _Made:
     for left in attempts(clock, timeout, first=0.2):
         try:
             return act()
-        except InUseError:
+        except while_it_raises:
             if left == 0.0:
                 raise
     raise AssertionError("attempts ends with 0.0")

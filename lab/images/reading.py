@@ -46,8 +46,13 @@ def open_image(path: Path, kind: str | None = None) -> Image:
         raise ImageError(f"format {kind} is not among those that the lab reads ({', '.join(FORMATS)})")
     if kind not in ("raw", content):
         raise ImageError(f"Image is not in {kind} format")
-    with _broken_is_image_error(kind):
-        return {"raw": RawImage, "qcow2": Qcow2Image, "vmdk": VmdkImage, "vhdx": VhdxImage}[kind](path)
+    made = {"raw": RawImage, "qcow2": Qcow2Image, "vmdk": VmdkImage, "vhdx": VhdxImage}[kind]
+    with contextlib.ExitStack() as on_error:
+        file = on_error.enter_context(open(path, "rb"))
+        with _broken_is_image_error(kind):
+            image = made(path, file)
+        on_error.pop_all()
+        return image
 
 
 @contextlib.contextmanager
@@ -69,9 +74,9 @@ class Image:
     backing_name: str | None = None
     backing_kind: str | None = None
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: BinaryIO) -> None:
         self.path = path
-        self.file: BinaryIO = open(path, "rb")  # noqa: SIM115
+        self.file = file
         self.size = 0
 
     def start(self) -> None:
@@ -97,8 +102,8 @@ class Image:
 
 
 class RawImage(Image):
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        super().__init__(path, file)
         self._length = self.file.seek(0, os.SEEK_END)
         # QEMU counts in sectors.
         self.size = -(-self._length // SECTOR) * SECTOR
@@ -111,10 +116,11 @@ class RawImage(Image):
 class Qcow2Image(Image):
     kind = "qcow2"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: BinaryIO) -> None:
         from dissect.hypervisor.disk.qcow2 import QCow2
 
-        super().__init__(path)
+        super().__init__(path, file)
+        self._others: list[BinaryIO] = []
         self._disk = QCow2(self.file, allow_no_data_file=True, allow_no_backing_file=True)
         self.size = self._disk.size
         self.cluster_size = self._disk.cluster_size
@@ -135,6 +141,7 @@ class Qcow2Image(Image):
             if name:
                 try:
                     opened[role] = open(directory / name, "rb")  # noqa: SIM115
+                    self._others.append(opened[role])
                 except OSError as error:
                     what = role.replace("_", " ")
                     raise ImageError(
@@ -142,6 +149,11 @@ class Qcow2Image(Image):
                     ) from error
         with _broken_is_image_error(self.kind):
             self._stream = QCow2(self.file, **opened).open()
+
+    def close(self) -> None:
+        for other in self._others:
+            other.close()
+        super().close()
 
     def _read(self, offset: int, length: int) -> bytes:
         self._stream.seek(offset)
@@ -166,10 +178,10 @@ class Qcow2Image(Image):
 class VmdkImage(Image):
     kind = "vmdk"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: BinaryIO) -> None:
         from dissect.hypervisor.disk.vmdk import VMDK
 
-        super().__init__(path)
+        super().__init__(path, file)
         if self.file.read(4) != b"KDMV":
             raise ImageError("the lab reads a VMDK only where one file holds all of it")
         self.file.seek(0)
@@ -200,10 +212,10 @@ class VmdkImage(Image):
 class VhdxImage(Image):
     kind = "vhdx"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: BinaryIO) -> None:
         from dissect.hypervisor.disk.vhdx import VHDX
 
-        super().__init__(path)
+        super().__init__(path, file)
         self._disk = VHDX(self.file)
         self.size = self._disk.size
         self.cluster_size = self._disk.block_size

@@ -54,7 +54,7 @@ class Hypervisor:
             script += f"base64 -d <<'EOF' | dd of='{directory}/{name}' status=none\n{encoded}\nEOF\n"
         done = self._hosts.run(host, script)
         if done.returncode != 0:
-            raise HypervisorError(f"cannot write {directory} on {host}")
+            raise HypervisorError(f"on {host}: cannot write {directory}")
 
     def deploy(self, vm_id: int, host: str, disks: Mapping[str, Mapping[str, str]]) -> None:
         """Open all disks, given as path -> DISK vector.

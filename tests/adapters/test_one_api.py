@@ -139,7 +139,7 @@ class TestByXmlRpc:
             reply(False, "[one.vm.info] Not authorized\nto see [0].", 0x200, 0, -1)
         )
         assert (
-            client.refused() == "OpenNebula does not tell about VM 0. [one.vm.info] Not authorized to see [0]"
+            client.refused() == "OpenNebula does not tell about VM 0; [one.vm.info] Not authorized to see [0]"
         )
 
     def test_nothing_is_imported_before_the_first_call(self) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import shutil
 import ssl
@@ -30,10 +31,9 @@ def _get(server: ControllerServer, tls: TlsFiles, *, client: bool = False, pinne
     if client:
         context.load_cert_chain(tls.client_certificate, tls.client_key)
     connection = http.client.HTTPSConnection(server.host, server.https_port, context=context, timeout=5)
-    connection.request("GET", "/v1/nodes")
-    status = connection.getresponse().status
-    connection.close()
-    return status
+    with contextlib.closing(connection):
+        connection.request("GET", "/v1/nodes")
+        return connection.getresponse().status
 
 
 @needs_openssl

@@ -38,10 +38,12 @@ def mounts() -> list[str]:
     return Path("/proc/self/mounts").read_text().splitlines()
 
 
-def holders() -> set[str]:
-    """Processes that keep a namespace of a lab."""
+def holders(root: Path) -> set[str]:
+    """Processes that keep a namespace of this lab; others may run on the machine."""
     return {
-        entry for entry in os.listdir("/proc") if entry.isdigit() and b"holder.py" in _command_line(entry)
+        entry
+        for entry in os.listdir("/proc")
+        if entry.isdigit() and all(word in _command_line(entry) for word in (b"holder.py", os.fsencode(root)))
     }
 
 
@@ -53,7 +55,7 @@ def _command_line(process: str) -> bytes:
 
 
 def test_close_takes_everything_away(hosts):
-    before = holders()
+    before = holders(hosts.layout.root)
     hosts.devices.create("A/0", 1024)
     hosts.devices.expose("A/0", "alice", ["/dev/drbd1000"])
     guest = hosts.open_disk("alice", "/dev/drbd1000")
@@ -64,20 +66,19 @@ def test_close_takes_everything_away(hosts):
     assert loops.attached(hosts.layout.contents) == []
     assert not [line for line in mounts() if str(hosts.layout.root) in line]
     assert list(processes.processes(hosts.layout.root)) == []
-    assert len(before) - len(holders()) == (3 if hosts.isolation == "namespace" else 0)
+    assert len(before) - len(holders(hosts.layout.root)) == (3 if hosts.isolation == "namespace" else 0)
     assert list(hosts.layout.dev("alice").rglob("drbd*")) == []
 
 
 def test_killed_lab_leaves_nothing_and_starts_again(tmp_path):
     root = tmp_path / "lab"
-    before = holders()
     script = SCENARIO + "import signal; os.kill(os.getpid(), signal.SIGKILL)"
     killed = subprocess.run(
         [sys.executable, "-c", script, str(root)], cwd=CHECKOUT, capture_output=True, text=True
     )
     assert (killed.returncode, killed.stdout) == (-9, "6 {'alice'}\n"), killed.stderr
     deadline = time.monotonic() + 5
-    while list(processes.processes(root)) or holders() - before or loops.attached(root / "contents"):
+    while list(processes.processes(root)) or holders(root) or loops.attached(root / "contents"):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     with Hosts(root, ["alice"], str(root / "one" / "datastores")) as hosts:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 import xmlrpc.client
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,8 +18,11 @@ from lab.one.runner import SESSION
 from .conftest import Bench
 
 
-def proxy(bench: Bench) -> Any:
-    return xmlrpc.client.ServerProxy(bench.one.xmlrpc.url).one
+@pytest.fixture
+def one(bench: Bench) -> Iterator[Any]:
+    """A client; a new connection follows each that the server cut off."""
+    with xmlrpc.client.ServerProxy(bench.one.xmlrpc.url) as server:
+        yield server.one
 
 
 def show(bench: Bench, *command: str) -> subprocess.CompletedProcess[str]:
@@ -27,10 +31,9 @@ def show(bench: Bench, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([path, *command[1:]], env=environment, capture_output=True, text=True)
 
 
-def test_documents_of_all_kinds(bench: Bench) -> None:
+def test_documents_of_all_kinds(bench: Bench, one: Any) -> None:
     image = bench.one.image_create("os & more", path="/srv/images/os.img")
     vm = bench.one.vm_instantiate([image], host="host1")
-    one = proxy(bench)
     assert one.system.version(SESSION) == [True, "7.4.0", 0]
     for kind, number, tag, text in (
         ("image", image.id, "NAME", "os & more"),
@@ -45,8 +48,7 @@ def test_documents_of_all_kinds(bench: Bench) -> None:
     assert [host.findtext("STATE") for host in pool] == ["2", "2", "2"]
 
 
-def test_refusals_carry_text_code_and_id(bench: Bench) -> None:
-    one = proxy(bench)
+def test_refusals_carry_text_code_and_id(bench: Bench, one: Any) -> None:
     assert one.vm.info(SESSION, 7)[:4] == [
         False,
         "[one.vm.info] Error getting virtual machine [7].",
@@ -66,19 +68,19 @@ def test_a_changed_password_locks_clients_out(bench: Bench) -> None:
     assert "couldn't be authenticated" in done.stderr
 
 
-def test_faults(bench: Bench) -> None:
+def test_faults(bench: Bench, one: Any) -> None:
     rpc = bench.one.xmlrpc
     rpc.faults.reset = 2
     # xmlrpc.client itself tries a second time on a connection that was cut off.
     with pytest.raises((ConnectionError, OSError)):
-        proxy(bench).system.version(SESSION)
+        one.system.version(SESSION)
     rpc.faults.proxy_page = 1
     with pytest.raises(xmlrpc.client.ProtocolError) as page:
-        proxy(bench).system.version(SESSION)
+        one.system.version(SESSION)
     assert page.value.errcode == 502
     rpc.faults.delay = 0.2
     started = time.monotonic()
-    assert proxy(bench).system.version(SESSION)[0]
+    assert one.system.version(SESSION)[0]
     assert time.monotonic() - started >= 0.2
 
 
@@ -91,22 +93,24 @@ def test_a_hanging_server_accepts_and_says_nothing(bench: Bench) -> None:
             connection.recv(1)
 
 
-def test_stopped_server_refuses_and_comes_back_at_the_same_address(bench: Bench) -> None:
+def test_stopped_server_refuses_and_comes_back_at_the_same_address(bench: Bench, one: Any) -> None:
     url = bench.one.xmlrpc.url
     bench.one.xmlrpc.stop()
     with pytest.raises(ConnectionRefusedError):
-        proxy(bench).system.version(SESSION)
+        one.system.version(SESSION)
     bench.one.xmlrpc.start()
     assert bench.one.xmlrpc.url == url
-    assert proxy(bench).system.version(SESSION)[0]
+    assert one.system.version(SESSION)[0]
 
 
-def test_commands_print_the_same_documents(bench: Bench) -> None:
+def test_commands_print_the_same_documents(bench: Bench, one: Any) -> None:
     done = show(bench, "onedatastore", "show", "-x", "100")
     assert done.returncode == 0
-    answer = etree.fromstring(proxy(bench).datastore.info(SESSION, 100)[1])
+    answer = etree.fromstring(one.datastore.info(SESSION, 100)[1])
     printed = etree.fromstring(done.stdout, etree.XMLParser(remove_blank_text=True))
-    assert [(one.tag, one.text) for one in printed.iter()] == [(one.tag, one.text) for one in answer.iter()]
+    assert [(each.tag, each.text) for each in printed.iter()] == [
+        (each.tag, each.text) for each in answer.iter()
+    ]
     hosts = show(bench, "onehost", "list", "-x")
     assert etree.fromstring(hosts.stdout).findtext("HOST/NAME") == "host0"
     missing = show(bench, "onevm", "show", "--xml", "9")
