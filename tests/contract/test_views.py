@@ -50,6 +50,15 @@ def test_volume_0_counts() -> None:
     assert shown.device_path == "/dev/drbd1000"
 
 
+def test_the_state_of_the_view_is_newer() -> None:
+    """The layer data keeps what the satellite saw when it last changed something."""
+    layer = drbd(volume(0, disk_state="UpToDate"))
+    shown = {"name": "vm-1", "node_name": "alice", "layer_object": layer}
+    inconsistent = [{"volume_number": 0, "state": {"disk_state": "Inconsistent"}}]
+    assert views.resource({**shown, "volumes": inconsistent}).disk_state == "Inconsistent"
+    assert views.resource({**shown, "volumes": [{"volume_number": 0}]}).disk_state == "UpToDate"
+
+
 def test_the_stack_is_that_of_the_data() -> None:
     """External metadata of DRBD is a second child."""
     metadata = {"type": "STORAGE", "resource_name_suffix": ".meta"}
