@@ -184,7 +184,9 @@ class LinstorController(Session):
     def place(self, name: str) -> None:
         """Raises NoSpaceError when no node is left that suits, NotFoundError."""
         path = "/resource-definitions/{}/autoplace"
-        self._change(self._client.raw, "POST", path, name, body={}, about={"resource": name})
+        self._change(
+            self._client.raw, "POST", path, name, body={"select_filter": {}}, about={"resource": name}
+        )
 
     def make_available(self, name: str, node: str) -> None:
         """Raises NotFoundError when there is no such node or resource.

@@ -175,7 +175,7 @@ def test_a_locked_key_does_not_ask(tls: TlsFiles, tmp_path: Path) -> None:
         [sys.executable, "-c", on_terminal],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "NO_COLOR": "1"},
     ) as process:
         shown, _ = process.communicate(timeout=5)
     assert b"ConfigError: LINSTOR_CERT_FILE" in shown
