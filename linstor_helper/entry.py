@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from importlib import import_module
-from types import FrameType
 from typing import NoReturn
 
-from linstor_helper import answers
+from linstor_helper import answers, interrupts
 from linstor_helper.context import Context
-from linstor_helper.errors import Error, Interrupted
+from linstor_helper.errors import Error
 
 ACTIONS = {
     "datastore.clone": "linstor_helper.actions.datastore.clone",
@@ -34,8 +32,7 @@ ACTIONS = {
 
 def main(action: str) -> NoReturn:
     """Runs one action and exits: 0 with the answer on stdout, or 1 with one line on stderr."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    interrupts.raise_interrupted()
     context = Context(action)
     try:
         answer = import_module(ACTIONS[action]).run(context, sys.argv[1:], sys.stdin.buffer)
@@ -57,10 +54,3 @@ def main(action: str) -> NoReturn:
 def _fail(context: Context, text: str) -> NoReturn:
     sys.stderr.write(answers.error_lines(text, context.version))
     sys.exit(1)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Ends the action by an exception, so that it undoes what it has begun; a second signal changes nothing."""
-    for again in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(again, signal.SIG_IGN)
-    raise Interrupted(f"the action was ended by {signal.Signals(number).name}")

@@ -28,6 +28,7 @@ from linstor_helper.errors import (
     NotReadyError,
     UnknownOutcome,
 )
+from linstor_helper.interrupts import held
 from linstor_helper.names import Owner
 from linstor_helper.ports import UNFINISHED, Clock, CloneResult, Controller, ResourceDefinition
 from linstor_helper.undo import Undo
@@ -59,13 +60,14 @@ def ensure_created(
         controller.spawn(group, name, size, owner.properties())
         return True
 
-    existing = _complete_or_make(controller, clock, name, owner, spawn)
-    if isinstance(existing, ResourceDefinition):
-        if existing.sizes[:1] < (size,):
-            raise ConflictError(f"resource {name} exists with {existing.sizes[0]}, but {size} are wanted")
-        return False
-    undo.push(f"resource {name}", lambda: discard(controller, clock, name, CLOSES))
-    return True
+    with held():
+        existing = _complete_or_make(controller, clock, name, owner, spawn)
+        if not isinstance(existing, ResourceDefinition):
+            undo.push(f"resource {name}", lambda: discard(controller, clock, name, CLOSES))
+            return True
+    if existing.sizes[:1] < (size,):
+        raise ConflictError(f"resource {name} exists with {existing.sizes[0]}, but {size} are wanted")
+    return False
 
 
 def mark_complete(controller: Controller, name: str) -> None:
@@ -105,9 +107,11 @@ def ensure_clone(
             ),
         )
 
-    made = _complete_or_make(controller, clock, name, owner, start, adopt=adopt)
+    with held():
+        made = _complete_or_make(controller, clock, name, owner, start, adopt=adopt)
+        if isinstance(made, CloneResult):
+            undo.push(f"resource {name}", lambda: discard(controller, clock, name, CLOSES))
     if isinstance(made, CloneResult):
-        undo.push(f"resource {name}", lambda: discard(controller, clock, name, CLOSES))
         _wait_for_clone(controller, clock, source, name, timeout)
         if not made.properties_set:
             controller.modify(name, properties, foreign)

@@ -24,7 +24,7 @@ LAYERS = {
         "settings",
         "shell",
     },
-    2: {"clock", "linstor_api", "locks", "log", "one_api", "ports", "ssh", "waiting"},
+    2: {"clock", "interrupts", "linstor_api", "locks", "log", "one_api", "ports", "ssh", "waiting"},
     3: {"attach", "detaching", "filling", "sources", "storage", "transfer", "undo", "volumes"},
     4: {"actions"},
     5: {"context", "entry"},
@@ -32,7 +32,7 @@ LAYERS = {
 """Modules and packages right below the library's root. A new one gets its place here first."""
 
 PORTS, OPERATIONS, ACTIONS, ENTRY = 2, 3, 4, 5
-MEETING_PLACES = {"ports", "waiting"}
+MEETING_PLACES = {"interrupts", "ports", "waiting"}
 ADAPTERS = LAYERS[PORTS] - MEETING_PLACES
 LAYER = {name: number for number, names in LAYERS.items() for name in names}
 

@@ -65,13 +65,21 @@ def test_a_signal_during_a_download(cloud: Cloud, web: Web) -> None:
     assert done.seconds < 8
 
 
-def test_a_signal_while_a_clone_is_made(cloud: Cloud) -> None:
+@pytest.mark.parametrize(
+    ("when", "method", "path"),
+    [
+        ("call_before", "POST", "/clone$"),
+        ("call_after", "POST", "/clone$"),
+        ("call_before", "GET", "/clone/"),
+    ],
+)
+def test_a_signal_while_a_clone_is_made(cloud: Cloud, when: str, method: str, path: str) -> None:
     cloud.one.image_create("os", path=write_image(cloud.images_dir, "raw"))
 
     def strike(*_request: Any) -> None:
         signal_driver(cloud, signal.SIGTERM)
 
-    cloud.controller.faults.add("call_before", method="GET", path="/clone/", callback=strike)
+    cloud.controller.faults.add(when, method=method, path=path, callback=strike)
     image = cloud.one.image_clone(0, "copy")
     assert "the action was ended by SIGTERM" in image.error
     assert_nothing_left(cloud, "OpenNebula-Image-0")
