@@ -45,8 +45,12 @@ class Target(NamedTuple):
 
 
 def reads_as_zeros(resources: Sequence[Resource]) -> bool:
-    """Whether a new volume with these replicas has no old content, on any of them."""
-    return all(r.provider in _READS_AS_ZEROS for r in resources if not r.diskless)
+    """Whether a new volume with these replicas has no old content, on any of them.
+
+    Encrypted storage never has: what was never written decrypts to noise.
+    """
+    replicas = [r for r in resources if not r.diskless]
+    return all(r.provider in _READS_AS_ZEROS and "LUKS" not in r.layers for r in replicas)
 
 
 def choose_host(
@@ -73,11 +77,6 @@ def write(hosts: Hosts, target: Target, extents: Iterable[Extent], attach_timeou
         feed=_commands(target, extents),
         timeout=None,
     )
-
-
-def zero_all(hosts: Hosts, target: Target, attach_timeout: int) -> None:
-    """Makes the whole target read as zeros."""
-    write(hosts, target, (), attach_timeout)
 
 
 def _commands(target: Target, extents: Iterable[Extent]) -> Iterator[bytes]:

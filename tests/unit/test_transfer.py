@@ -221,3 +221,9 @@ def test_what_does_not_fit_is_refused_before_it_is_sent(ssh: tuple[Hosts, SshHos
         transfer.write(adapter, target, [(0, b"x"), (SIZE - 1, b"xy")], 5)
     with hosts.open_disk("alice", DEVICE, write=False) as disk:
         assert disk.read(SIZE - 1, 10) == bytes(10)
+
+
+def test_encrypted_storage_does_not_read_as_zeros() -> None:
+    plain = resource("a")
+    assert transfer.reads_as_zeros([plain])
+    assert not transfer.reads_as_zeros([plain._replace(layers=("DRBD", "LUKS", "STORAGE"))])
