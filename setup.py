@@ -42,7 +42,12 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["linstor_helper", "linstor_helper.*"]),
     python_requires=">=3.9",
-    install_requires=["python-linstor>=1.27", "lxml>=4.6"],
+    install_requires=[
+        "python-linstor>=1.27; python_version < '3.12'",
+        # Older ones import distutils.
+        "python-linstor>=1.29; python_version >= '3.12'",
+        "lxml>=4.6",
+    ],
     extras_require={"cli": CLI, "lab": LAB, "dev": DEV},
     zip_safe=False,
     classifiers=[

@@ -85,9 +85,8 @@ def link(hosts: Hosts, attachment: Attachment, location: Location, timeout: int,
     script = host_commands.wait_for_device(attachment.device, timeout)
     # Before the command: when the connection breaks, nobody knows whether the link was made.
     undo.push(f"link {location}", lambda: hosts.run(location.host, host_commands.unlink(location.path)))
-    hosts.run(
-        location.host, script + host_commands.link(attachment.device, location.path), timeout=timeout + 60
-    )
+    script += host_commands.link(attachment.device, location.path)
+    hosts.run(location.host, script, f"linking to {attachment.device}", timeout=timeout + 60)
 
 
 def wait_until_settled(controller: Controller, clock: Clock, name: str, timeout: float) -> list[Resource]:

@@ -26,7 +26,7 @@ def detach(storage: Storage, name: str, location: Location, *, exclusive: bool, 
         location.path, host_commands.by_res(name), _datastores(location)
     )
     try:
-        others = storage.hosts.run(location.host, script).split()
+        others = storage.hosts.run(location.host, script, f"unlinking {name}").split()
     except HostUnreachable as error:
         if not exclusive:
             warn(
@@ -46,7 +46,7 @@ def destroy(storage: Storage, name: str, location: Location, *, warn: Warn) -> N
     """Deletes a volume that belongs to a VM alone, with its snapshots, and the VM's link to it."""
     volumes.discard(storage.controller, storage.clock, name, storage.settings.attach_timeout)
     try:
-        storage.hosts.run(location.host, host_commands.unlink(location.path))
+        storage.hosts.run(location.host, host_commands.unlink(location.path), f"unlinking {name}")
     except HostUnreachable as error:
         warn(f"the link {location} stays: {error}")
 
@@ -63,7 +63,7 @@ def remove_vm_directory(storage: Storage, location: Location, vm_id: int, *, war
         raise UsageError(f"{location} is not the directory of VM {vm_id}")
     script = host_commands.disk_links(location.path) + host_commands.remove_directory(location.path)
     try:
-        devices = storage.hosts.run(location.host, script).split()
+        devices = storage.hosts.run(location.host, script, f"removing {location.path}").split()
     except HostUnreachable as error:
         warn(f"the directory {location} stays: {error}")
         return

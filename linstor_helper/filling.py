@@ -74,7 +74,7 @@ def fill_blank(storage: Storage, target: Target, make_format: Format | None) -> 
         transfer.write(storage.hosts, target, (), timeout)
     if make_format is not None:
         script = host_commands.wait_for_device(target.device, timeout) + make_format(target.device)
-        storage.hosts.run(target.host, script, timeout=None)
+        storage.hosts.run(target.host, script, f"formatting {target.device}", timeout=None)
 
 
 def import_image(
@@ -113,7 +113,7 @@ def copy_volume(
         with attach.opened(origin.controller, origin.clock, source, host, resources, undo) as attachment:
             reading = host_commands.wait_for_device(attachment.device, origin.settings.attach_timeout)
             reading += host_commands.read_all(attachment.device, length.bytes)
-            with origin.hosts.read(host, reading) as stream:
+            with origin.hosts.read(host, reading, f"reading {attachment.device}") as stream:
                 _write(storage, name, bigger, transfer.extents_of_stream(stream), undo, turn)
         volumes.mark_complete(storage.controller, name)
 

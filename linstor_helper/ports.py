@@ -166,15 +166,21 @@ class Hosts(Protocol):
     """Running commands on hosts, and on the front-end."""
 
     def run(
-        self, host: str, script: Script, *, feed: Iterable[bytes] = (), timeout: float | None = None
+        self,
+        host: str,
+        script: Script,
+        what: str = "a command",
+        *,
+        feed: Iterable[bytes] = (),
+        timeout: float | None = None,
     ) -> str:
-        """Runs ``script`` by ``ssh HOST bash -s`` and returns its stdout.
+        """Runs ``script`` by ``ssh HOST bash -s`` and returns its stdout; ``what`` it is doing, for the error.
 
         ``feed`` are bytes that follow the script on the same standard input; ``timeout`` is in seconds.
         Raises HostUnreachable, CommandFailed, DeadlineExceeded.
         """
 
-    def read(self, host: str, script: Script) -> AbstractContextManager[Stream]:
+    def read(self, host: str, script: Script, what: str = "a command") -> AbstractContextManager[Stream]:
         """The stdout of a script on a host, as ``stream`` gives that of a program."""
 
     def local(

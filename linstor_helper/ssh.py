@@ -28,6 +28,8 @@ from linstor_helper.shell import Script, command
 _SSH_FAILED = 255
 _END = "the script was read to its end"
 _QUICK = 120.0
+_SAID = 400
+"""Characters of a program's complaints that are repeated in an error."""
 
 
 class SshHosts:
@@ -46,24 +48,30 @@ class SshHosts:
         ]  # fmt: skip
 
     def run(
-        self, host: str, script: Script, *, feed: Iterable[bytes] = (), timeout: float | None = _QUICK
+        self,
+        host: str,
+        script: Script,
+        what: str = "a command",
+        *,
+        feed: Iterable[bytes] = (),
+        timeout: float | None = _QUICK,
     ) -> str:
         whole = script + command("true")
         # The last word proves that bash saw all of the input: a stream cut short ends a script without an error.
         parts = _chain(whole.render(), feed, command("echo", _END).lines[0].encode() + b"\n")
-        output = self._finish(self._start(host), parts, f"a command on host {host}", timeout, host)
+        output = self._finish(self._start(host), parts, f"{what} on host {host}", timeout, host)
         if not output.endswith(_END + "\n"):
-            raise CommandFailed(f"a command on host {host} ended early", status=0)
+            raise CommandFailed(f"{what} on host {host} ended early", status=0)
         return output[: -len(_END) - 1]
 
     @contextmanager
-    def read(self, host: str, script: Script) -> Iterator[Stream]:
+    def read(self, host: str, script: Script, what: str = "a command") -> Iterator[Stream]:
         process = self._start(host, output=subprocess.PIPE)
         assert process.stdin is not None
         with suppress(BrokenPipeError):  # its exit status says why
             process.stdin.write(script.render())
             process.stdin.close()
-        with _stream(process, f"a command on host {host}", host) as stream:
+        with _stream(process, f"{what} on host {host}", host) as stream:
             yield stream
 
     def local(
@@ -216,7 +224,9 @@ def _without_log_lines(text: str) -> str:
         for line in text.splitlines()
         if not line.startswith(noise)
     )
-    return one_line(" ".join(lines))[-500:]
+    said = one_line(" ".join(lines))
+    # A usage text or a long list follows the cause; the end says how it came out.
+    return said if len(said) <= _SAID else f"{said[: _SAID - 100]} ... {said[-90:]}"
 
 
 def _chain(first: bytes, middle: Iterable[bytes], last: bytes) -> Iterator[bytes]:

@@ -74,6 +74,7 @@ def write(hosts: Hosts, target: Target, extents: Iterable[Extent], attach_timeou
     hosts.run(
         target.host,
         host_commands.wait_for_device(target.device, attach_timeout),
+        f"writing to {target.device}",
         feed=_commands(target, extents),
         timeout=None,
     )

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,14 +156,6 @@ def test_deployment_and_hot_plugging(stocked: Oned) -> None:
         assert stocked.of_vms() == own
         assert stocked.linked("bob", 0) == set()
     assert (on_nodes(cloud, "OpenNebula-Image-7"), on_nodes(cloud, "OpenNebula-Image-4")) == before
-
-
-@pytest.mark.skipif(shutil.which("mkfs.xfs") is None, reason="mkfs.xfs is not installed")
-def test_hot_plugging_of_xfs(stocked: Oned) -> None:
-    stocked.play("c05-attach-volatile-fs-running")
-    assert content(stocked.cloud, "OpenNebula-Volatile-vm0-disk7", 4) == b"XFSB"
-    stocked.play("c06-detach-volatile-running")
-    assert stocked.of_vms() == set()
 
 
 def test_attach_that_oned_takes_back(stocked: Oned) -> None:

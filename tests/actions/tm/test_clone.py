@@ -183,8 +183,17 @@ def test_storage_providers(make_cloud: CloudMaker, provider: str) -> None:
     assert "dave" not in on_nodes(cloud, "OpenNebula-Image-0")
 
 
-def test_an_image_that_is_still_synchronised(make_cloud: CloudMaker) -> None:
-    cloud = make_cloud(provider="LVM", sync_seconds=30.0)
+def test_an_image_that_is_still_synchronised_is_waited_for(make_cloud: CloudMaker) -> None:
+    cloud = make_cloud(provider="LVM", sync_seconds=1.0)
+    call = create(cloud, waiting(cloud, new_image(cloud)))
+    assert call.rc == 0, call.stderr
+    tries = [one.status for one in cloud.controller.requests if one.path.endswith("/clone")]
+    assert tries[-1] == 201
+    assert set(tries[:-1]) == {500}
+
+
+def test_an_image_that_synchronises_for_long_is_an_error(make_cloud: CloudMaker) -> None:
+    cloud = make_cloud(provider="LVM", sync_seconds=3600.0)
     call = create(cloud, waiting(cloud, new_image(cloud)))
     assert call.rc == 1
     assert "is not UpToDate" in call.user_error[:100]
