@@ -51,4 +51,6 @@ def _origin(context: Context, call: ImageCall, target: Storage) -> Storage:
     if call.image.cloning_id is None:
         return target
     datastore_id = context.image(call.image.cloning_id).datastore_id
-    return target if datastore_id in (None, target.datastore.id) else context.storage_of(datastore_id)
+    if datastore_id is None or datastore_id == target.datastore.id:
+        return target
+    return context.storage_of(datastore_id)

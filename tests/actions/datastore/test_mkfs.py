@@ -144,16 +144,3 @@ def test_not_enough_space(cloud: Cloud) -> None:
     assert done.rc == 1
     assert NAME in done.user_error
     assert_nothing_left(cloud)
-
-
-@pytest.mark.parametrize(
-    ("fs", "magic"), [("ext2", "ext2"), ("ext3", "ext3"), ("ext4", "ext4"), ("xfs", "xfs")]
-)
-def test_every_file_system_that_opennebula_offers(cloud: Cloud, fs: str, magic: str) -> None:
-    if shutil.which(f"mkfs.{fs}") is None:
-        pytest.skip(f"mkfs.{fs} is not installed")
-    # mkfs.xfs refuses what has less than 300 MB
-    done = call(cloud, "mkfs", image_of(cloud, size_mb=320, fs=fs))
-    assert done.ok, done.stderr
-    node = cloud.cluster.rd(NAME).diskful[0].node
-    assert cloud.hosts.run(node, f"blkid -o value -s TYPE -p {by_res(NAME)}").stdout.strip() == magic
