@@ -65,8 +65,9 @@ def ensure_created(
         if not isinstance(existing, ResourceDefinition):
             undo.push(f"resource {name}", lambda: discard(controller, clock, name, CLOSES))
             return True
-    if existing.sizes[:1] < (size,):
-        raise ConflictError(f"resource {name} exists with {existing.sizes[0]}, but {size} are wanted")
+    found = existing.sizes[0] if existing.sizes else Size(0)
+    if found < size:
+        raise ConflictError(f"resource {name} exists with {found}, but {size} are wanted")
     return False
 
 
