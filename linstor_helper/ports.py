@@ -48,6 +48,11 @@ class Resource(NamedTuple):
     """Of volume 0, in DRBD's words (UpToDate, Diskless, ...)."""
     provider: str | None = None
     """Of volume 0 (LVM_THIN, ZFS, ...); known only from ``Controller.placement``."""
+    may_promote: bool | None = None
+    """Whether DRBD would let this node write now: it has quorum and up-to-date data, and nobody else writes.
+    None when it is not told, and of a silent node, where LINSTOR keeps what was true last."""
+    lost: tuple[str, ...] = ()
+    """The peers to which DRBD on this node has no connection."""
 
     @property
     def deleting(self) -> bool:
@@ -126,11 +131,30 @@ class Controller(Protocol):
     def make_available(self, name: str, node: str) -> None:
         """Lets a node open the device, with or without a disk of its own."""
 
-    def release(self, name: str, node: str) -> bool:
-        """Takes a diskless resource from a node; keeps replicas with a disk and the tie-breaker.
+    def let_migrate(self, name: str, source: str, target: str, *, clients: bool) -> None:
+        """Makes the volume available on ``target``, and lets ``source`` and ``target`` have it open for writing at
+        the same time, until ``release`` of either.
 
-        False when LINSTOR did not tell of a resource there: perhaps the node has another name.
+        ``clients``: neither of them has a disk, so that there is no connection between them to allow it on.
+        Raises as ``make_available``; NotReadyError while another migration of the volume has not ended.
         """
+
+    def two_primaries(self, name: str) -> list[tuple[str, str]]:
+        """The pairs of nodes that may have the volume open for writing at the same time, by their connections."""
+
+    def forbid_two_primaries(self, name: str, pair: tuple[str, str]) -> None:
+        """Ends what ``let_migrate`` allowed to a pair of nodes."""
+
+    def release(self, name: str, node: str, *, shared: bool = False) -> bool:
+        """Takes a volume from a node that has closed it: a diskless resource goes, replicas with a disk and the
+        tie-breaker stay.  Afterwards no two nodes may write, unless the volume is ``shared`` for good.
+
+        Raises InUseError while the node has it open.  False when LINSTOR did not tell of a resource there: perhaps
+        the node has another name.
+        """
+
+    def regroup(self, name: str, group: str) -> None:
+        """Puts a resource definition into another resource group; its replicas stay where they are."""
 
     def modify(self, name: str, properties: Mapping[str, str], drop: Sequence[str] = ()) -> None:
         """Sets and removes properties of a resource definition."""
@@ -213,6 +237,9 @@ class OpenNebula(Protocol):
 
     def image(self, image_id: int) -> bytes:
         """The <IMAGE> document."""
+
+    def host(self, host_id: int) -> bytes:
+        """The <HOST> document."""
 
 
 class Locks(Protocol):
