@@ -27,15 +27,24 @@ class Hosts:
         directory of the lab's state; contents of volumes stay there after ``close``.
     datastores:
         absolute path at which every host sees its own datastores; on the front-end it is what it is.
+    shared:
+        names of directories in ``datastores`` that are one for all hosts and the front-end, as over NFS. A
+        symbolic link in them is followed by each host in its own /dev.
     ``mode`` and ``isolation`` are the strictest that the system permits, unless the environment variables
     LAB_DEVICES (``block``, ``file``) and LAB_ISOLATION (``namespace``, ``rewrite``) name one. Raises
     OSError when that is not possible, ValueError for another word.
     """
 
     def __init__(
-        self, root: Path, names: Sequence[str], datastores: str, front_end: str = "frontend"
+        self,
+        root: Path,
+        names: Sequence[str],
+        datastores: str,
+        front_end: str = "frontend",
+        *,
+        shared: Sequence[str] = (),
     ) -> None:
-        self.layout = Layout(Path(root).resolve(), Path(datastores))
+        self.layout = Layout(Path(root).resolve(), Path(datastores), tuple(shared))
         self.names = tuple(names)
         self.front_end = front_end
         self.bin_dir = self.layout.bin
@@ -49,7 +58,7 @@ class Hosts:
         self.mode = self._choose_mode(wanted_mode)
         tools.install(self.layout, block=self.mode == "block")
         if self.isolation == "rewrite":
-            rewrite.install(self.layout)
+            rewrite.install(self.layout, self.names)
         self.devices = HostDevices(self.layout, block=self.mode == "block")
         self._sessions = {name: self._make_session(name) for name in (*self.names, front_end)}
         for name, session in self._sessions.items():
@@ -87,6 +96,7 @@ class Hosts:
             return path
         self._session(name)
         for seen, real in (
+            *((self.layout.datastores / one, self.layout.datastores / one) for one in self.layout.shared),
             (self.layout.datastores, self.layout.host_datastores(name)),
             (Path("/dev"), self.layout.dev(name)),
             (self.layout.home(name), self.layout.home(name)),
@@ -98,7 +108,7 @@ class Hosts:
     def readlink(self, name: str, absolute: str | os.PathLike[str]) -> str:
         """The text of a symbolic link on the host, as the host reads it."""
         text = os.readlink(self.path(name, absolute))
-        return text if self._namespaces or name == self.front_end else rewrite.inside(self.layout, name, text)
+        return text if self._namespaces else rewrite.inside(self.layout, name, text)
 
     def run(
         self, name: str, script: str, *, stdin: bytes = b"", check: bool = False
@@ -163,7 +173,7 @@ class Hosts:
         if self._namespaces:
             return Session(self._namespaces.enter(name), variables)
         variables.update(rewrite.environment(self.layout, name))
-        return Session([], variables)
+        return Session(rewrite.enter(self.layout, name), variables)
 
     def _remove_leftovers(self) -> None:
         """What a lab that was killed left behind."""
@@ -173,7 +183,8 @@ class Hosts:
             tools.remove(path)
 
     def _make_directories(self) -> None:
-        self.layout.datastores.mkdir(parents=True, exist_ok=True)
+        for directory in (self.layout.datastores, *map(self.layout.datastores.joinpath, self.layout.shared)):
+            directory.mkdir(parents=True, exist_ok=True)
         self.layout.home(self.front_end).mkdir(parents=True)
         for directory in (self.layout.bin, self.layout.host_bin):
             directory.mkdir(exist_ok=True)

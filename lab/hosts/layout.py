@@ -12,10 +12,12 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths of the lab. ``datastores`` is the absolute path at which every host sees its own datastores."""
+    """Paths of the lab. ``datastores`` is the absolute path at which every host sees its own datastores;
+    those of its directories that are named in ``shared`` are the front-end's, for all hosts."""
 
     root: Path
     datastores: Path
+    shared: tuple[str, ...] = ()
 
     @property
     def contents(self) -> Path:

@@ -79,6 +79,8 @@ def _plan(layout: Layout, host: str) -> list[str]:
             plan += ["bind", directory, directory]
     plan += ["bind", str(layout.home(host)), str(layout.home(host))]
     plan += ["bind", str(layout.host_datastores(host)), str(layout.datastores)]
+    for name in layout.shared:
+        plan += ["bind", str(layout.datastores / name), str(layout.datastores / name)]
     return plan
 
 

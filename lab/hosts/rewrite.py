@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.hosts.layout import PROGRAMS, Layout
@@ -24,8 +25,17 @@ COMMANDS = """
 """.split()  # noqa: SIM905 - a list literal would take a line for each
 
 
-def install(layout: Layout) -> None:
+# Every process of a host has the host's /dev open under this number, so that a symbolic link through it leads
+# each host to its own devices, wherever the link was made.
+DEV_DESCRIPTOR = 193
+OWN_DEV = f"/proc/self/fd/{DEV_DESCRIPTOR}"
+
+
+def install(layout: Layout, hosts: Sequence[str]) -> None:
     """Make the commands that translate. Those that the machine does not have stay missing."""
+    for host in hosts:
+        for name in layout.shared:
+            (layout.host_datastores(host) / name).symlink_to(layout.datastores / name)
     layout.shims.mkdir(parents=True, exist_ok=True)
     for command in COMMANDS:
         if shutil.which(command, path=real_path(layout)):
@@ -39,12 +49,19 @@ def real_path(layout: Layout) -> str:
     return f"{layout.host_bin}:{SYSTEM_PATH}"
 
 
+def enter(layout: Layout, host: str) -> list[str]:
+    """Words that make a command run as a process of the host."""
+    script = f'exec {DEV_DESCRIPTOR}<"$1"; shift; exec "$@"'
+    return ["/bin/bash", "-p", "-c", script, "host", str(layout.dev(host))]
+
+
 def environment(layout: Layout, host: str) -> dict[str, str]:
     """What the translating commands need to know."""
     return {
         "PATH": f"{layout.shims}:{real_path(layout)}",
         "LAB_HOST_DIR": str(layout.host(host)),
         "LAB_DATASTORES": str(layout.datastores),
+        "LAB_OWN_DEV": OWN_DEV,
     }
 
 
@@ -59,5 +76,5 @@ def outside(layout: Layout, host: str, path: str) -> str:
 
 def inside(layout: Layout, host: str, text: str) -> str:
     """The text with real paths as the host knows them."""
-    text = text.replace(f"{layout.dev(host)}{os.sep}", "/dev/")
+    text = text.replace(f"{layout.dev(host)}{os.sep}", "/dev/").replace(f"{OWN_DEV}/", "/dev/")
     return text.replace(str(layout.host_datastores(host)), str(layout.datastores))

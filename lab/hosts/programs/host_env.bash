@@ -13,10 +13,10 @@ lab_outside() {
     # Back first, so that a path which is already translated stays as it is.
     REPLY=${REPLY//"$LAB_HOST_DIR"\/dev\//\/dev\/}
     REPLY=${REPLY//"$LAB_HOST_DIR"\/datastores/"$LAB_DATASTORES"}
-    REPLY=${REPLY//\/dev\//"$LAB_HOST_DIR"/dev/}
+    REPLY=${REPLY//\/dev\//"$LAB_OWN_DEV"/}
     local name
     for name in null zero full random urandom tty ptmx fd stdin stdout stderr shm pts; do
-        REPLY=${REPLY//"$LAB_HOST_DIR"\/dev\/"$name"/\/dev\/"$name"}
+        REPLY=${REPLY//"$LAB_OWN_DEV"\/"$name"/\/dev\/"$name"}
     done
     REPLY=${REPLY//"$LAB_DATASTORES"/"$LAB_HOST_DIR"/datastores}
 }

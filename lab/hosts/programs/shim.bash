@@ -17,8 +17,8 @@ for directory in "${directories[@]}"; do
 done
 
 case $name in
-    readlink | realpath | ls | stat | find)
-        (exec -a "$name" "$directory/$name" "${words[@]}") | PATH=$LAB_REAL_PATH sed "s|$LAB_HOST_DIR/dev/|/dev/|g; s|$LAB_HOST_DIR/datastores|$LAB_DATASTORES|g"
+    readlink | realpath | ls | stat | find | mktemp | du | df)
+        (exec -a "$name" "$directory/$name" "${words[@]}") | PATH=$LAB_REAL_PATH sed "s|$LAB_HOST_DIR/dev/|/dev/|g; s|$LAB_OWN_DEV/|/dev/|g; s|$LAB_HOST_DIR/datastores|$LAB_DATASTORES|g"
         exit "${PIPESTATUS[0]}"
         ;;
 esac

@@ -58,7 +58,8 @@ def _build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: str, isolat
     monkeypatch.setenv("LAB_DEVICES", devices)
     monkeypatch.setenv("LAB_ISOLATION", isolation)
     root = tmp_path / "lab"
-    return Hosts(root, ["alice", "bob", "charlie"], str(root / "one" / "var" / "datastores"))
+    datastores = str(root / "one" / "var" / "datastores")
+    return Hosts(root, ["alice", "bob", "charlie"], datastores, shared=["105"])
 
 
 @pytest.fixture(params=["block-namespace", "file-namespace", "file-rewrite"])

