@@ -7,9 +7,11 @@ Keys are opaque: ``<RD>/<volume>`` for volumes and ``<RD>/<volume>@<snapshot>`` 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from typing import Protocol
 
+ACCESS = ("rw", "ro", "none")
 BLOCK = 4096
 STALE = b"\xde"
 """Fills the blocks of old content."""
@@ -66,7 +68,19 @@ class Devices(Protocol):
         """Hosts on which a process has the device open for writing now (DRBD: Primary)."""
 
     def allow_writers(self, key: str, nodes: set[str] | None) -> None:
-        """None: one writing host at a time. A set: these hosts may write together."""
+        """None: one writing host at a time. A set: these hosts may write together.
+
+        Raises DeviceBusy, and nothing changes, while hosts write together that would not be allowed to.
+        """
+
+    def set_access(self, key: str, node: str, access: str) -> None:
+        """What DRBD can do on a host: ``rw``; ``ro``: up-to-date data is in reach, but there is no quorum;
+        ``none``: there is neither. At first it is ``rw``.
+
+        Without quorum DRBD lets nobody open the device, not even for reading (ENODATA). Who has it open keeps
+        it open: writing fails, with ``none`` reading too, as with on-no-quorum=io-error. A host that can not
+        write does not keep others from it; once one of them did, its openers have lost the device for good.
+        """
 
 
 class _Content:
@@ -77,6 +91,7 @@ class _Content:
         self.writers: set[str] = set()
         self.readers: set[str] = set()
         self.together: set[str] | None = None
+        self.access: dict[str, str] = {}
 
 
 class NoDevices:
@@ -132,7 +147,20 @@ class NoDevices:
         return set(content.writers) if content else set()
 
     def allow_writers(self, key: str, nodes: set[str] | None) -> None:
-        self._contents[key].together = None if nodes is None else set(nodes)
+        content = self._contents[key]
+        writers = {node for node in content.writers if content.access.get(node, "rw") == "rw"}
+        if len(writers) > 1 and not writers <= (nodes or set()):
+            raise DeviceBusy(f"{key} has several writers", writers)
+        content.together = None if nodes is None else set(nodes)
+
+    def set_access(self, key: str, node: str, access: str) -> None:
+        if access not in ACCESS:
+            raise ValueError(f"no such access: {access}")
+        self._contents[key].access[node] = access
+
+    def access(self, key: str, node: str) -> str:
+        """What was set for the host."""
+        return self._contents[key].access.get(node, "rw")
 
     def exists(self, key: str) -> bool:
         return key in self._contents
@@ -146,11 +174,14 @@ class NoDevices:
         return list(content.paths.get(node, ())) if content else []
 
     def open(self, key: str, node: str, *, write: bool = True) -> None:
-        """A process on the host opens the device. Raises FileNotFoundError or DeviceBusy."""
+        """A process on the host opens the device. Raises FileNotFoundError, DeviceBusy, and OSError when there
+        is no quorum or no up-to-date data."""
         content = self._contents.get(key)
         if content is None or node not in content.paths:
             raise FileNotFoundError(f"{key} on {node}")
-        others = content.writers - {node}
+        if self.access(key, node) != "rw":
+            raise OSError(errno.ENXIO, f"{key} can not be opened on {node}")
+        others = {other for other in content.writers - {node} if self.access(key, other) == "rw"}
         if others and not (content.together is not None and others | {node} <= content.together):
             raise DeviceBusy(f"{key} is Primary on another node", others)
         (content.writers if write else content.readers).add(node)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import threading
@@ -12,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.devices_protocol import DeviceBusy, stale_places
+from lab.devices_protocol import ACCESS, DeviceBusy, stale_places
 from lab.hosts.contents import Contents
 from lab.hosts.layout import Layout
 from lab.hosts.loops import Loop
@@ -25,19 +26,33 @@ UNDRIVEN_MAJOR = 60
 
 @dataclass
 class _Volume:
-    """``paths``: host -> device node and links. ``primaries``: guests that hold it for writing, by host."""
+    """``paths``: host -> device node and links. ``primaries``: number of guests that hold it for writing, by
+    host. ``access``: of hosts where it is not ``rw``. ``overtaken``: Primaries that others have replaced while
+    they could not write."""
 
     paths: dict[str, list[str]] = field(default_factory=dict)
     primaries: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     together: set[str] | None = None
+    access: dict[str, str] = field(default_factory=dict)
+    overtaken: set[str] = field(default_factory=set)
     loop: Loop | None = None
+
+    def able(self, hosts: Iterable[str]) -> set[str]:
+        """Those of the hosts that can write."""
+        return {host for host in hosts if host not in self.access and host not in self.overtaken}
+
+    def permits(self, node: str, writers: Iterable[str]) -> bool:
+        """DRBD's rule: one Primary, or those for which two primaries are allowed."""
+        others = self.able(writers) - {node}
+        return not others or (self.together is not None and others | {node} <= self.together)
 
 
 class HostDevices:
     """Implements ``lab.devices_protocol.Devices`` with files, or with block devices over them.
 
     While a guest writes on one host, the node on the others is one that cannot be opened (ENXIO), as DRBD
-    does not let a Secondary be opened then.
+    does not let a Secondary be opened then; likewise on a host without quorum. There is one content: two
+    hosts that write without knowing of each other are beyond it.
     """
 
     def __init__(self, layout: Layout, *, block: bool) -> None:
@@ -105,12 +120,36 @@ class HostDevices:
 
     def openers(self, key: str) -> set[str]:
         with self._lock:
-            return {opener.host for opener in self._open(key) if opener.writes}
+            return self._writers(key)
 
     def allow_writers(self, key: str, nodes: set[str] | None) -> None:
         with self._lock:
-            self._volumes[key].together = None if nodes is None else set(nodes)
+            volume = self._volumes[key]
+            writers = volume.able(self._writers(key))
+            if len(writers) > 1 and not writers <= (nodes or set()):
+                raise DeviceBusy(f"{key} has several writers", writers)
+            volume.together = None if nodes is None else set(nodes)
             self._place_nodes(key)
+
+    def set_access(self, key: str, node: str, access: str) -> None:
+        if access not in ACCESS:
+            raise ValueError(f"no such access: {access}")
+        with self._lock:
+            volume = self._volumes[key]
+            if access == volume.access.get(node, "rw"):
+                return
+            volume.access.pop(node, None)
+            if access != "rw":
+                volume.access[node] = access
+            self._place_nodes(key)
+
+    def check(self, key: str, node: str, *, write: bool) -> None:
+        """Raises OSError with EIO when a guest that has the volume open can not write, or read, there now."""
+        with self._lock:
+            volume = self._volumes.get(key, _Volume())
+            allowed = ("rw",) if write else ("rw", "ro")
+            if node in volume.overtaken or volume.access.get(node, "rw") not in allowed:
+                raise OSError(errno.EIO, f"{os.strerror(errno.EIO)}: {key} on {node}")
 
     def find(self, identity: FileIdentity) -> str | None:
         """The volume that a process has opened, if it is one."""
@@ -118,12 +157,17 @@ class HostDevices:
             return next((key for key in self._volumes if self._identity(key) == identity), None)
 
     def promote(self, key: str, node: str) -> None:
-        """A guest on the node has opened it for writing. Raises DeviceBusy when another host writes."""
+        """A guest on the node has opened it for writing. Raises DeviceBusy when another host has it open.
+
+        Readers count: DRBD refuses to make a node Primary while a peer has the device open read-only, unless
+        two primaries are allowed.
+        """
         with self._lock:
             volume = self._volumes[key]
-            writers = self.openers(key) | volume.primaries.keys()
-            if not _permitted(node, writers, volume.together):
-                raise DeviceBusy(f"{key} is open for writing elsewhere", writers - {node})
+            holders = {opener.host for opener in self._open(key)} | volume.primaries.keys()
+            if not volume.permits(node, holders):
+                raise DeviceBusy(f"{key} is open elsewhere", holders - {node})
+            volume.overtaken |= volume.primaries.keys() - volume.able(volume.primaries) - {node}
             volume.primaries[node] += 1
             self._place_nodes(key)
 
@@ -136,6 +180,7 @@ class HostDevices:
             volume.primaries[node] -= 1
             if volume.primaries[node] == 0:
                 del volume.primaries[node]
+                volume.overtaken.discard(node)
             self._place_nodes(key)
 
     def close(self) -> None:
@@ -144,6 +189,9 @@ class HostDevices:
             for key, volume in self._volumes.items():
                 for node in list(volume.paths):
                     self._disappear(key, node)
+
+    def _writers(self, key: str) -> set[str]:
+        return {opener.host for opener in self._open(key) if opener.writes}
 
     def _open(self, key: str) -> list[Opener]:
         if key not in self._volumes:
@@ -181,7 +229,7 @@ class HostDevices:
         place = self._outside(node, volume.paths[node][0])
         fresh = place.with_name(f".{place.name}")
         fresh.unlink(missing_ok=True)
-        if not _permitted(node, volume.primaries.keys(), volume.together):
+        if node in volume.access or not volume.permits(node, volume.primaries):
             _make_unusable(fresh, block=volume.loop is not None)
         elif volume.loop:
             os.mknod(fresh, stat.S_IFBLK, volume.loop.number)
@@ -205,12 +253,6 @@ class HostDevices:
         if not volume.paths and volume.loop:
             volume.loop.detach()
             volume.loop = None
-
-
-def _permitted(node: str, writers: Iterable[str], together: set[str] | None) -> bool:
-    """DRBD's rule: one Primary, or those for which two primaries are allowed."""
-    others = set(writers) - {node}
-    return not others or (together is not None and others | {node} <= together)
 
 
 def _make_unusable(path: Path, *, block: bool) -> None:

@@ -18,7 +18,7 @@ class Guest:
     """A process on a host that holds a disk open, read-write or read-only, until ``close`` or the host's end.
 
     All methods raise OSError with the number that the process got: ENOSPC for a write beyond the end, EIO
-    for a read there; EPIPE when the process is gone.
+    for a read there; EPIPE when the process is gone. EIO also when DRBD has no quorum on the host.
     """
 
     def __init__(self, session: Session, devices: HostDevices, path: str, *, write: bool = True) -> None:
@@ -27,6 +27,7 @@ class Guest:
         self.path = path
         self._devices = devices
         self._key: str | None = None
+        self._primary = False
         self._process = session.popen(
             [sys.executable, "-IS", str(PROGRAMS / "guest.py"), path, "rw" if write else "ro"],
             stdin=subprocess.PIPE,
@@ -34,10 +35,10 @@ class Guest:
         )
         try:
             self._answer()
-            key = devices.find(FileIdentity(*map(int, self._read_line().split())))
-            if key is not None and write:
-                devices.promote(key, self.host)
-                self._key = key
+            self._key = devices.find(FileIdentity(*map(int, self._read_line().split())))
+            if self._key is not None and write:
+                devices.promote(self._key, self.host)
+                self._primary = True
         except (OSError, DeviceBusy):
             self.close()
             raise
@@ -52,7 +53,7 @@ class Guest:
 
     def write(self, offset: int, data: bytes) -> None:
         """Write and wait until the disk has it."""
-        self._ask(f"write {offset} {len(data)}", data)
+        self._ask(f"write {offset} {len(data)}", data, write=True)
 
     def read(self, offset: int, length: int) -> bytes:
         return self._ask(f"read {offset} {length}")
@@ -68,9 +69,9 @@ class Guest:
     def close(self) -> None:
         """Close the disk. May be called again."""
         self._process.communicate()
-        if self._key is not None:
+        if self._key is not None and self._primary:
             self._devices.demote(self._key, self.host)
-            self._key = None
+            self._primary = False
 
     def __enter__(self) -> Guest:
         return self
@@ -78,10 +79,12 @@ class Guest:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, request: str, body: bytes = b"") -> bytes:
+    def _ask(self, request: str, body: bytes = b"", *, write: bool = False) -> bytes:
         assert self._process.stdin is not None
         if self._process.stdin.closed:
             raise BrokenPipeError(f"{self.path} on {self.host} is closed")
+        if self._key is not None:
+            self._devices.check(self._key, self.host, write=write)
         self._process.stdin.write(request.encode() + b"\n" + body)
         self._process.stdin.flush()
         return self._answer()

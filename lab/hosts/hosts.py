@@ -126,9 +126,12 @@ class Hosts:
 
     def open_disk(self, name: str, path: str, *, write: bool = True) -> Guest:
         """Hold a disk open as a virtual machine does. Raises OSError or DeviceBusy when that is refused."""
+        for dead in [known for known in self._guests if not known.alive]:
+            dead.close()
+            self._guests.remove(dead)
         opened = path if self._namespaces else rewrite.outside(self.layout, name, path)
         guest = Guest(self._session(name), self.devices, opened, write=write)
-        self._guests = [known for known in self._guests if known.alive] + [guest]
+        self._guests.append(guest)
         return guest
 
     @property
