@@ -181,9 +181,10 @@ class NoDevices:
             raise FileNotFoundError(f"{key} on {node}")
         if self.access(key, node) != "rw":
             raise OSError(errno.ENXIO, f"{key} can not be opened on {node}")
-        others = {other for other in content.writers - {node} if self.access(key, other) == "rw"}
+        holders = content.writers | content.readers if write else content.writers
+        others = {other for other in holders - {node} if self.access(key, other) == "rw"}
         if others and not (content.together is not None and others | {node} <= content.together):
-            raise DeviceBusy(f"{key} is Primary on another node", others)
+            raise DeviceBusy(f"{key} is open on another node", others)
         (content.writers if write else content.readers).add(node)
 
     def close(self, key: str, node: str) -> None:
