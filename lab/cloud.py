@@ -154,7 +154,8 @@ class _Reachable:
     def run(self, name: str, script: str) -> subprocess.CompletedProcess[str]:
         if not self._is_up(name):
             return subprocess.CompletedProcess([], 255, "", f"{name} does not answer")
-        return self._hosts.run(name, script)
+        # The words of a command are limited to 128 KiB, its standard input is not.
+        return self._hosts.run(name, 'eval "$(cat)"', stdin=script.encode())
 
     def open_disk(self, name: str, path: str, *, write: bool) -> Guest:
         if not self._is_up(name):

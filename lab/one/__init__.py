@@ -5,7 +5,17 @@ from __future__ import annotations
 
 from lab.one.calls import Call
 from lab.one.errors import OneError
-from lab.one.model import Image, ImageState, LcmState, VirtualMachine, VmState
+from lab.one.model import HostState, Image, ImageState, LcmState, VirtualMachine, VmState
 from lab.one.runner import Oned
 
-__all__ = ["Call", "Image", "ImageState", "LcmState", "OneError", "Oned", "VirtualMachine", "VmState"]
+__all__ = [
+    "Call",
+    "HostState",
+    "Image",
+    "ImageState",
+    "LcmState",
+    "OneError",
+    "Oned",
+    "VirtualMachine",
+    "VmState",
+]

@@ -8,7 +8,8 @@ import time
 from lab.one import disks
 from lab.one.disks import DiskTemplate
 from lab.one.errors import OneError
-from lab.one.model import Datastore, HistoryAction, HistoryRecord, ImageState, Inventory, VirtualMachine
+from lab.one.inventory import Inventory
+from lab.one.model import Datastore, HistoryAction, HistoryRecord, ImageState, VirtualMachine
 
 
 def now() -> int:
@@ -36,9 +37,12 @@ class Allocator:
             image = self._inventory.images[int(template["IMAGE_ID"])]
             store = self._inventory.datastores[image.datastore_id]
             with self._inventory.lock:
-                if image.state not in (ImageState.READY, ImageState.USED):
-                    state = image.state.name
-                    raise OneError(f"[one.vm.allocate] Cannot get image {image.id} in state {state}")
+                if image.state is ImageState.USED_PERS and not disks.is_shareable(image):
+                    reason = "it is persistent and already in use"
+                    raise OneError(f"[one.vm.allocate] Cannot acquire image {image.id}, {reason}")
+                if image.state not in (ImageState.READY, ImageState.USED, ImageState.USED_PERS):
+                    reason = f"it is in state: {image.state.name}"
+                    raise OneError(f"[one.vm.allocate] Cannot acquire image {image.id}, {reason}")
                 disk = disks.image_disk(template, image, store, system)
                 image.vms.append(vm.id)
                 image.state = ImageState.USED_PERS if image.persistent else ImageState.USED
@@ -48,15 +52,28 @@ class Allocator:
         return disk
 
     def enter(self, vm: VirtualMachine, system: Datastore) -> None:
-        """Adapt all disks to the system datastore; raises OneError when an image's datastore can not."""
+        """Adapt the disks to the system datastore.
+
+        Image disks are adapted to the transfer driver of the VM's first system datastore, and then never again.
+        Raises OneError when an image's datastore does not support that driver.
+        """
+        if not vm.tm_mad_system:
+            for disk in vm.disks:
+                if not disks.is_volatile(disk):
+                    datastore = self._inventory.datastores[int(disk["DATASTORE_ID"])]
+                    disks.adapt_to_system(disk, datastore, system)
+            if any("TM_MAD_SYSTEM" in disk for disk in vm.disks):
+                for disk in vm.disks:
+                    disk["TM_MAD_SYSTEM"] = system.tm_mad
+            vm.tm_mad_system = system.tm_mad
+        self.move_volatile(vm, system)
+
+    @staticmethod
+    def move_volatile(vm: VirtualMachine, system: Datastore) -> None:
+        """Volatile disks belong to the system datastore in which the VM is."""
         for disk in vm.disks:
             if disks.is_volatile(disk):
                 disk.update(disks.volatile_attributes(system))
-            else:
-                disks.adapt_to_system(disk, self._inventory.datastores[int(disk["DATASTORE_ID"])], system)
-        if any("TM_MAD_SYSTEM" in disk for disk in vm.disks):
-            for disk in vm.disks:
-                disk["TM_MAD_SYSTEM"] = system.tm_mad
 
     def release(self, vm: VirtualMachine, disk: dict[str, str]) -> None:
         """Give the image of a disk back."""
@@ -68,14 +85,12 @@ class Allocator:
             if not image.vms:
                 image.state = ImageState.READY
 
-    def first_record(self, vm: VirtualMachine, host: str, system: Datastore) -> None:
-        """A record for a new stay on a host; KeyError for an unknown host."""
+    def add_record(self, vm: VirtualMachine, host: str, system: Datastore) -> HistoryRecord:
+        """A record for a new stay; KeyError for an unknown host."""
         known = self._inventory.host_named(host)
-        vm.history.append(
-            HistoryRecord(
-                len(vm.history), known.name, known.id, system.id, system.tm_mad, stime=now(), pstime=now()
-            )
-        )
+        record = HistoryRecord(len(vm.history), known.name, known.id, system.id, system.tm_mad, stime=now())
+        vm.history.append(record)
+        return record
 
     def next_record(self, vm: VirtualMachine, action: HistoryAction | None) -> None:
         """Close the newest record and go on in a new one on the same host.
@@ -84,14 +99,21 @@ class Allocator:
         """
         last = vm.record
         last.etime = now()
-        record = HistoryRecord(
-            last.seq + 1, last.host, last.host_id, last.ds_id, last.tm_mad, stime=now(), rstime=now()
-        )
+        record = self.copy_record(vm, last)
+        record.rstime = now()
         if action is None:
             record.action, record.retime = last.action, last.retime
         else:
             last.action, last.retime = action, now()
-        vm.history.append(record)
+
+    @staticmethod
+    def copy_record(vm: VirtualMachine, record: HistoryRecord) -> HistoryRecord:
+        """A new record for another stay on the host and datastore of `record`."""
+        fresh = HistoryRecord(
+            len(vm.history), record.host, record.host_id, record.ds_id, record.tm_mad, stime=now()
+        )
+        vm.history.append(fresh)
+        return fresh
 
     @staticmethod
     def _targets(vm: VirtualMachine) -> list[str]:

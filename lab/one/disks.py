@@ -25,6 +25,16 @@ def is_read_only(disk: Mapping[str, str]) -> bool:
     return disk.get("READONLY") == "YES"
 
 
+def persistent_type(image: Image) -> str:
+    """``SHAREABLE``, ``IMMUTABLE`` or nothing."""
+    return image.template.get("PERSISTENT_TYPE", "").upper()
+
+
+def is_shareable(image: Image) -> bool:
+    """Whether several VMs may use a persistent image at once; oned wants it raw when it makes the disk."""
+    return persistent_type(image) == "SHAREABLE"
+
+
 def image_disk(
     template: DiskTemplate, image: Image, datastore: Datastore, system: Datastore | None
 ) -> dict[str, str]:
@@ -33,9 +43,11 @@ def image_disk(
     Raises OneError when the image datastore does not support the transfer driver of `system`.
     """
     cdrom = image.type is ImageType.CDROM
+    read_only = cdrom or persistent_type(image) == "IMMUTABLE"
+    persistent = image.persistent and not read_only
     disk = _inherited(datastore)
     disk.update(
-        CLONE="NO" if image.persistent or cdrom else "YES",
+        CLONE="NO" if image.persistent or read_only else "YES",
         CLUSTER_ID="0",
         DATASTORE=datastore.name,
         DATASTORE_ID=str(datastore.id),
@@ -51,12 +63,14 @@ def image_disk(
         ORIGINAL_SIZE=str(image.size_mb),
         SIZE=str(image.size_mb),
         DISK_SNAPSHOT_TOTAL_SIZE="0",
-        READONLY="YES" if cdrom else "NO",
-        SAVE="YES" if image.persistent and not cdrom else "NO",
+        READONLY="YES" if read_only else "NO",
+        SAVE="YES" if persistent else "NO",
         TYPE="CDROM" if cdrom else datastore.disk_type,
     )
-    if image.persistent and not cdrom:
+    if persistent:
         disk["PERSISTENT"] = "YES"
+        if is_shareable(image) and image.format == "raw":
+            disk["SHAREABLE"] = "YES"
     if not cdrom:
         disk["DEV_PREFIX"] = image.template.get("DEV_PREFIX", "sd")
     disk.update({key: str(value) for key, value in template.items()})

@@ -6,7 +6,8 @@ Releases before 7.4 leave elements out; `OneVersion.has` says which.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from lab.one.model import DISK_TYPE_NUMBERS, Datastore, HistoryRecord, Host, Image, ImageType, VirtualMachine
 from lab.one.version import OneVersion
@@ -100,6 +101,18 @@ def image(img: Image, ds: Datastore, version: OneVersion) -> str:
 
 def virtual_machine(vm: VirtualMachine, version: OneVersion) -> str:
     """``<VM>`` as one.vm.info answers it, all history records included."""
+    return _virtual_machine(vm, vm.history, version)
+
+
+def driver_virtual_machine(vm: VirtualMachine, version: OneVersion) -> str:
+    """``<VM>`` as the steps of a hypervisor action get it: only the newest history record.
+
+    The Ruby process in between writes empty elements in their short form.
+    """
+    return re.sub(r"<(\w+)></\1>", r"<\1/>", _virtual_machine(vm, vm.history[-1:], version))
+
+
+def _virtual_machine(vm: VirtualMachine, history: Iterable[HistoryRecord], version: OneVersion) -> str:
     attributes: dict[str, Attribute] = {
         "AUTOMATIC_DS_REQUIREMENTS": '("CLUSTERS/ID" @> 0)',
         "AUTOMATIC_NIC_REQUIREMENTS": '("CLUSTERS/ID" @> 0)',
@@ -135,7 +148,7 @@ def virtual_machine(vm: VirtualMachine, version: OneVersion) -> str:
         field("SCHED_ACTIONS"),
         template("TEMPLATE", attributes),
         template("USER_TEMPLATE", vm.user_template),
-        element("HISTORY_RECORDS", *(_history(vm.id, record, version) for record in vm.history)),
+        element("HISTORY_RECORDS", *(_history(vm.id, record, version) for record in history)),
         backups if version.has("BACKUPS") else "",
     )
 
@@ -168,8 +181,8 @@ def _history(vm_id: int, record: HistoryRecord, version: OneVersion) -> str:
     )
 
 
-def host(one: Host) -> str:
-    """``<HOST>``; memory in KiB, CPU in percent."""
+def host(one: Host, vms: Sequence[int]) -> str:
+    """``<HOST>`` with the VMs that take up its capacity; memory in KiB, CPU in percent."""
     share = (
         ("MEM_USAGE", 0),
         ("CPU_USAGE", 0),
@@ -177,7 +190,7 @@ def host(one: Host) -> str:
         ("TOTAL_CPU", 800),
         ("MAX_MEM", 16777216),
         ("MAX_CPU", 800),
-        ("RUNNING_VMS", 0),
+        ("RUNNING_VMS", len(vms)),
         ("VMS_THREAD", 1),
     )
     return element(
@@ -191,14 +204,14 @@ def host(one: Host) -> str:
         field("CLUSTER_ID", 0),
         field("CLUSTER", "default"),
         element("HOST_SHARE", *(field(key, value) for key, value in share)),
-        field("VMS"),
+        _ids("VMS", vms),
         template("TEMPLATE", {"ARCH": "x86_64", "HYPERVISOR": "kvm", "HOSTNAME": one.name}),
         field("MONITORING"),
     )
 
 
-def host_pool(hosts: Iterable[Host]) -> str:
-    return element("HOST_POOL", *(host(one) for one in hosts))
+def host_pool(hosts: Iterable[tuple[Host, Sequence[int]]]) -> str:
+    return element("HOST_POOL", *(host(one, vms) for one, vms in hosts))
 
 
 def driver_action(*children: str) -> str:

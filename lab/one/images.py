@@ -9,7 +9,8 @@ from pathlib import Path
 from lab.one import documents, messages
 from lab.one.calls import Call, Executor
 from lab.one.errors import OneError
-from lab.one.model import Datastore, Image, ImageState, ImageType, Inventory
+from lab.one.inventory import Inventory
+from lab.one.model import Datastore, Image, ImageState, ImageType
 from lab.one.version import OneVersion
 
 REMOVAL_FAILED = (

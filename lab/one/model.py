@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -32,8 +29,11 @@ class ImageState(IntEnum):
 class VmState(IntEnum):
     PENDING = 1
     ACTIVE = 3
+    STOPPED = 4
+    SUSPENDED = 5
     DONE = 6
     POWEROFF = 8
+    UNDEPLOYED = 9
 
 
 class LcmState(IntEnum):
@@ -41,17 +41,47 @@ class LcmState(IntEnum):
     PROLOG = 1
     BOOT = 2
     RUNNING = 3
+    MIGRATE = 4
+    SAVE_STOP = 5
+    SAVE_SUSPEND = 6
+    SAVE_MIGRATE = 7
+    PROLOG_MIGRATE = 8
+    PROLOG_RESUME = 9
+    EPILOG_STOP = 10
     EPILOG = 11
     SHUTDOWN = 12
     CLEANUP_RESUBMIT = 15
+    UNKNOWN = 16
     HOTPLUG = 17
     SHUTDOWN_POWEROFF = 18
+    BOOT_UNKNOWN = 19
     BOOT_POWEROFF = 20
+    BOOT_SUSPENDED = 21
+    BOOT_STOPPED = 22
+    SHUTDOWN_UNDEPLOY = 29
+    EPILOG_UNDEPLOY = 30
+    PROLOG_UNDEPLOY = 31
+    BOOT_UNDEPLOY = 32
     HOTPLUG_PROLOG_POWEROFF = 33
     HOTPLUG_EPILOG_POWEROFF = 34
+    BOOT_MIGRATE = 35
     BOOT_FAILURE = 36
+    BOOT_MIGRATE_FAILURE = 37
+    PROLOG_MIGRATE_FAILURE = 38
     PROLOG_FAILURE = 39
     EPILOG_FAILURE = 40
+    EPILOG_STOP_FAILURE = 41
+    EPILOG_UNDEPLOY_FAILURE = 42
+    PROLOG_MIGRATE_POWEROFF = 43
+    PROLOG_MIGRATE_POWEROFF_FAILURE = 44
+    PROLOG_MIGRATE_SUSPEND = 45
+    PROLOG_MIGRATE_SUSPEND_FAILURE = 46
+    BOOT_UNDEPLOY_FAILURE = 47
+    BOOT_STOPPED_FAILURE = 48
+    PROLOG_RESUME_FAILURE = 49
+    PROLOG_UNDEPLOY_FAILURE = 50
+    PROLOG_MIGRATE_UNKNOWN = 60
+    PROLOG_MIGRATE_UNKNOWN_FAILURE = 61
 
 
 class HostState(IntEnum):
@@ -64,6 +94,12 @@ class HostState(IntEnum):
 
 class HistoryAction(IntEnum):
     NONE = 0
+    MIGRATE = 1
+    LIVE_MIGRATE = 2
+    UNDEPLOY = 5
+    UNDEPLOY_HARD = 6
+    STOP = 9
+    SUSPEND = 10
     RESUME = 11
     DELETE = 13
     DELETE_RECREATE = 14
@@ -73,6 +109,9 @@ class HistoryAction(IntEnum):
     DISK_DETACH = 22
     TERMINATE = 27
     TERMINATE_HARD = 28
+    MONITOR = 44
+    POFF_MIGRATE = 48
+    POFF_HARD_MIGRATE = 49
 
 
 DISK_TYPE_NUMBERS = {"FILE": 0, "BLOCK": 2}
@@ -193,6 +232,11 @@ class VirtualMachine:
         return self.history[-1]
 
     @property
+    def previous(self) -> HistoryRecord:
+        """The record before the newest; IndexError when there is none."""
+        return self.history[-2]
+
+    @property
     def host(self) -> str:
         return self.record.host
 
@@ -215,42 +259,10 @@ class VirtualMachine:
             taken.append(int(self.context["DISK_ID"]))
         return max(taken, default=-1) + 1
 
+    @property
+    def state_name(self) -> str:
+        """LCM_STATE of an active VM, else STATE, as oned's messages call it."""
+        return self.lcm_state.name if self.state is VmState.ACTIVE else self.state.name
+
     def set_state(self, state: VmState, lcm_state: LcmState = LcmState.LCM_INIT) -> None:
         self.state, self.lcm_state = state, lcm_state
-
-
-class Inventory:
-    """Everything that the stand-in for oned knows. `lock` guards reads and changes that belong together."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.hosts: dict[int, Host] = {}
-        self.datastores: dict[int, Datastore] = {}
-        self.images: dict[int, Image] = {}
-        self.vms: dict[int, VirtualMachine] = {}
-        self._image_ids: Iterator[int] = itertools.count()
-        self._vm_ids: Iterator[int] = itertools.count()
-        self._request_ids: Iterator[int] = itertools.count()
-
-    def next_image_id(self) -> int:
-        return next(self._image_ids)
-
-    def next_vm_id(self) -> int:
-        return next(self._vm_ids)
-
-    def next_request_id(self) -> int:
-        """Ids of synchronous requests (``stat``) count from 0 since oned was started."""
-        return next(self._request_ids)
-
-    def add_host(self, name: str) -> Host:
-        with self.lock:
-            host = Host(len(self.hosts), name)
-            self.hosts[host.id] = host
-            return host
-
-    def host_named(self, name: str) -> Host:
-        """Raises KeyError for an unknown name."""
-        for host in self.hosts.values():
-            if host.name == name:
-                return host
-        raise KeyError(f"no host {name!r}")

@@ -7,16 +7,26 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Union
 
+from lab.one.allocation import Allocator
 from lab.one.calls import Call, Executor
 from lab.one.disks import DiskTemplate
 from lab.one.errors import OneError
-from lab.one.hypervisor import HostAccess, Hypervisor
+from lab.one.hosts import HostAccess
+from lab.one.hotplug import Hotplug
+from lab.one.hypervisor import Hypervisor
 from lab.one.images import ImageManager
 from lab.one.install import CHECKOUT, Installation, driver_environment, install
-from lab.one.machines import MachineManager
-from lab.one.model import Datastore, Image, Inventory, VirtualMachine
+from lab.one.inventory import Inventory
+from lab.one.lifecycle import Lifecycle
+from lab.one.machines import Machines
+from lab.one.migration import Migration
+from lab.one.model import Datastore, Host, HostState, Image, LcmState, VirtualMachine, VmState
+from lab.one.power import Power
+from lab.one.recovery import Recovery
+from lab.one.scripts import ScriptRunner
 from lab.one.transfer import TransferLines
 from lab.one.version import OneVersion
+from lab.one.vmm import Vmm
 from lab.one.xmlrpc import XmlRpc
 
 SESSION = "oneadmin:opennebula"
@@ -58,20 +68,41 @@ class Oned:
         location = self.tree.datastore_location
         self.lines = TransferLines(front_end, location)
         self._images = ImageManager(self.inventory, self.executor, self.tree.remotes, self.version, location)
-        self._machines = MachineManager(
-            self.inventory,
-            self.executor,
-            self.tree.remotes,
-            self.version,
-            self.lines,
-            self.hypervisor,
-            self.tree.vms,
-        )
         self.image_create = self._images.create
         self.image_clone = self._images.clone
         self.image_delete = self._images.delete
         self.image_document = self._images.document
         self.ds_monitor = self._images.monitor
+        self._assemble_machines()
+
+    def _assemble_machines(self) -> None:
+        inventory, version, lines = self.inventory, self.version, self.lines
+        allocator = Allocator(inventory)
+        scripts = ScriptRunner(self.executor, self.tree.remotes, version, self.tree.vms)
+        vmm = Vmm(inventory, version, lines, self.hypervisor, scripts)
+        life = Lifecycle(allocator, lines, scripts, vmm)
+        recovery = Recovery(life, lines, scripts, vmm)
+        self._machines = Machines(inventory, allocator, life, recovery)
+        hotplug = Hotplug(inventory, allocator, lines, scripts, vmm)
+        power = Power(inventory, allocator, life, self._machines)
+        migration = Migration(inventory, version, allocator, life, vmm)
+        self.vm_terminate = self._machines.terminate
+        self.vm_detach = hotplug.detach
+        self._attach = hotplug.attach
+        self.vm_poweroff = power.poweroff
+        self.vm_suspend = power.suspend
+        self.vm_stop = power.stop
+        self.vm_undeploy = power.undeploy
+        self.vm_resume = power.resume
+        self.vm_migrate = migration.migrate
+        self.host_state = migration.host_state
+        self._recoveries = {
+            "retry": recovery.retry,
+            "delete": recovery.delete,
+            "recreate": recovery.recreate,
+            "success": recovery.success,
+            "failure": recovery.failure,
+        }
 
     # -- objects -------------------------------------------------------------------------------------
 
@@ -120,34 +151,33 @@ class Oned:
         vm = self._machines.create([_template(one) for one in disks], None, {"NETWORK": "YES"})
         return self._machines.prepare(vm, host, datastore)
 
-    def vm_deploy(self, vm: VirtualMachine, host: str = "alice", datastore: int = 101) -> VirtualMachine:
+    def vm_deploy(
+        self, vm: VirtualMachine, host: str = "alice", datastore: int | None = None
+    ) -> VirtualMachine:
+        """`onevm deploy`; a stopped or undeployed VM stays in its system datastore, others go to 101."""
+        if datastore is None and vm.state is VmState.PENDING:
+            datastore = 101
         return self._machines.deploy(vm, host, datastore)
 
     def vm_attach(self, vm: VirtualMachine, disk: Disk) -> VirtualMachine:
-        return self._machines.attach(vm, _template(disk))
-
-    def vm_detach(self, vm: VirtualMachine, disk_id: int) -> VirtualMachine:
-        return self._machines.detach(vm, disk_id)
-
-    def vm_poweroff(self, vm: VirtualMachine, hard: bool = False) -> VirtualMachine:
-        return self._machines.poweroff(vm, hard)
-
-    def vm_resume(self, vm: VirtualMachine) -> VirtualMachine:
-        return self._machines.resume(vm)
-
-    def vm_terminate(self, vm: VirtualMachine, hard: bool = False) -> VirtualMachine:
-        return self._machines.terminate(vm, hard)
+        return self._attach(vm, _template(disk))
 
     def vm_recover(self, vm: VirtualMachine, operation: str) -> VirtualMachine:
-        """`onevm recover`: operation ``retry``, ``delete`` or ``recreate``."""
-        operations = {
-            "retry": self._machines.recover_retry,
-            "delete": self._machines.recover_delete,
-            "recreate": self._machines.recover_recreate,
-        }
-        if operation not in operations:
+        """`onevm recover`: operation ``retry``, ``delete``, ``recreate``, ``success`` or ``failure``."""
+        if operation not in self._recoveries:
             raise OneError(f"unknown recover operation {operation!r}")
-        return operations[operation](vm)
+        return self._recoveries[operation](vm)
+
+    def host_error(self, name: str) -> Host:
+        """The host does not answer any more: it is in ERROR, its running VMs are UNKNOWN."""
+        return self.host_state(name, HostState.ERROR)
+
+    def vm_unknown(self, vm: VirtualMachine) -> VirtualMachine:
+        """The monitoring misses a running VM although its host answers."""
+        if vm.lcm_state is not LcmState.RUNNING:
+            raise OneError(f"VM {vm.id} is not RUNNING but {vm.state_name}")
+        vm.lcm_state = LcmState.UNKNOWN
+        return vm
 
     def disk_path(self, vm: VirtualMachine, disk_id: int) -> str:
         """Where the disk's link is on the VM's host, as oned prints it."""

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 
 from lab.one import messages
@@ -17,6 +19,14 @@ VMM_ENVIRONMENT = {
     "VNMAD_LOCAL_ACTIONS": "elastic-post elastic-clean",
 }
 FAILED_SCRIPT = "Error executing image transfer script"
+
+
+class Outcome(Enum):
+    """How a transfer script ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    OVERTAKEN = "overtaken"
 
 
 class ScriptRunner:
@@ -34,35 +44,35 @@ class ScriptRunner:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def script(self, vm: VirtualMachine, name: str, lines: Sequence[str], report: bool = True) -> bool:
-        """Write and run a transfer script; the first failure ends it. False after a failure or a cancel."""
+    def script(self, vm: VirtualMachine, name: str, lines: Sequence[str], report: bool = True) -> Outcome:
+        """Write and run a transfer script; the first failure ends it, and so does another script of the VM."""
         vm.transfers += 1
         turn = vm.transfers
         script = self.directory(vm) / f"transfer.{vm.record.seq}.{name}"
         script.write_text("".join(f"{line}\n" for line in lines))
         for line in script.read_text().splitlines():
-            call = self._line(line, {})
+            call = self._line(line)
             if vm.transfers != turn:
-                return False
+                return Outcome.OVERTAKEN
             if not call.ok:
                 text = messages.with_reason(FAILED_SCRIPT, call.user_error)
                 if report and text != FAILED_SCRIPT:
                     self.error(vm, text)
-                return False
-        return True
+                return Outcome.FAILED
+        return Outcome.OK
 
-    def step(self, line: str) -> Call:
-        """Run one line as a step of the hypervisor driver."""
-        return self._line(line, VMM_ENVIRONMENT)
+    def step(self, line: str, document: str = "") -> Call:
+        """Run one line as a step of the hypervisor driver; `document` goes to standard input in base64."""
+        return self._line(line, VMM_ENVIRONMENT, base64.b64encode(document.encode()).decode())
 
     def error(self, vm: VirtualMachine, message: str) -> None:
         """Set the ERROR attribute that the user sees."""
         vm.user_template["ERROR"] = messages.vm_error_attribute(self._version, message)
 
-    def _line(self, line: str, extra: dict[str, str]) -> Call:
+    def _line(self, line: str, extra: Mapping[str, str] | None = None, stdin: str = "") -> Call:
         words = line.split()
         action, driver, arguments = words[0].lower(), words[1], words[2:]
         path = self._remotes / "tm" / driver / action
         if not path.exists() and "." in action:
             path = path.with_name(action.rpartition(".")[0])
-        return self._executor.run(path, arguments, extra=extra)
+        return self._executor.run(path, arguments, stdin, extra)

@@ -71,3 +71,13 @@ class OneVersion(NamedTuple):
     def cuts_vm_errors(self) -> bool:
         """6.x and later keep 100 characters of a VM's error message; 5.12 keeps all."""
         return self >= (6, 0, 0)
+
+    @property
+    def failed_premigrate_is_undone(self) -> bool:
+        """7.4 calls ``failmigrate`` after a failed ``premigrate``, earlier releases nothing."""
+        return self >= (7, 4, 0)
+
+    @property
+    def migrates_datastore_live(self) -> bool:
+        """7.2 and later know DS_LIVE_MIGRATE; before, a live change of the system datastore is refused."""
+        return self >= (7, 2, 0)

@@ -15,7 +15,7 @@ from typing import Any
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
 from lab.one import documents
-from lab.one.model import Inventory
+from lab.one.inventory import Inventory
 from lab.one.version import OneVersion
 
 AUTHENTICATION = 0x0100
@@ -167,15 +167,20 @@ class XmlRpc:
         if kind == "datastore" and wanted in known.datastores:
             return documents.datastore(known.datastores[wanted], self._version)
         if kind == "host" and wanted in known.hosts:
-            return documents.host(known.hosts[wanted])
+            host = known.hosts[wanted]
+            return documents.host(host, known.vms_on(host))
         if kind == "image" and wanted in known.images:
             image = known.images[wanted]
             return documents.image(image, known.datastores[image.datastore_id], self._version)
         return None
 
     def _host_pool(self, *arguments: Any) -> list[Any]:
-        hosts = self._inventory.hosts.values()
-        return self._answer("one.hostpool.info", arguments, lambda: [True, documents.host_pool(hosts), 0])
+        known = self._inventory
+
+        def pool() -> list[Any]:
+            return [True, documents.host_pool((one, known.vms_on(one)) for one in known.hosts.values()), 0]
+
+        return self._answer("one.hostpool.info", arguments, pool)
 
     def _system_version(self, *arguments: Any) -> list[Any]:
         return self._answer("one.system.version", arguments, lambda: [True, str(self._version), 0])

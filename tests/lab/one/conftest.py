@@ -28,17 +28,28 @@ case $kind.$action in
     datastore.cp | datastore.clone) echo "OpenNebula-Image-${!#} raw" ;;
     datastore.mkfs) echo "OpenNebula-Image-${!#}" ;;
     *.monitor) echo "USED_MB=1024"; echo "TOTAL_MB=1048576"; echo "FREE_MB=1047552" ;;
-    tm.clone | tm.ln | tm.mkimage | tm.mkswap)
+    tm.clone | tm.ln | tm.mkimage | tm.mkswap | tm.context)
         path=${*: -3:1} path=${path#*:}
         [[ -d ${path%/*} ]] || mkdir -p "${path%/*}"
         : > "$path"
         ;;
     tm.delete | tm.mvds) rm -rf "${1#*:}" ;;
+    tm.mv)
+        old=${1#*:} new=${2#*:}
+        # All hosts are one machine: what keeps its place stays, and the directory's move finds no rest.
+        if [[ $old != "$new" && -e $old ]]; then
+            mkdir -p "${new%/*}"
+            if [[ -d $new ]]; then mv "$old"/* "$new"; else mv "$old" "$new"; fi
+        fi
+        ;;
 esac
 """
 ACTIONS = {
     "datastore": ("stat", "cp", "mkfs", "clone", "rm", "monitor"),
-    "tm": ("clone", "ln", "mkimage", "mkswap", "context", "delete", "mvds", "monitor"),
+    "tm": (
+        *("clone", "ln", "mkimage", "mkswap", "context", "delete", "mvds", "mv", "monitor"),
+        *("premigrate", "postmigrate", "failmigrate"),
+    ),
 }
 
 
@@ -47,6 +58,10 @@ class FileGuest:
 
     def __init__(self, path: str, mode: str) -> None:
         self._stream = open(path, mode, buffering=0)  # noqa: SIM115
+
+    @property
+    def alive(self) -> bool:
+        return not self._stream.closed
 
     def write(self, offset: int, data: bytes) -> None:
         self._stream.seek(offset)

@@ -35,6 +35,13 @@ ssh "${1%%:*}" "rm -rf '${1#*:}'"
 """
 
 
+CONTEXT = """#!/bin/bash
+place=${@: -3:1}
+ssh "${place%%:*}" "mkdir -p \\$(dirname '${place#*:}'); truncate -s 65536 '${place#*:}'"
+"""
+SCRIPTS = {"clone": CLONE, "ln": CLONE, "mvds": DELETE, "delete": DELETE, "context": CONTEXT}
+
+
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A cloud whose scripted drivers only link volumes that the controller has made already."""
@@ -43,8 +50,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         for action in actions:
             script = root / "drivers" / kind / action
             script.parent.mkdir(parents=True, exist_ok=True)
-            body = {"clone": CLONE, "ln": CLONE, "mvds": DELETE, "delete": DELETE}.get(action, "#!/bin/sh\n")
-            script.write_text(body)
+            script.write_text(SCRIPTS.get(action, "#!/bin/sh\n"))
             script.chmod(0o755)
     with Cloud(root, drivers=root / "drivers") as made:
         yield made

@@ -208,7 +208,7 @@ def test_powered_off_vm_keeps_its_disks_and_takes_more(bench: Bench, vm: Virtual
     assert vm.state is VmState.POWEROFF
     bench.one.vm_resume(vm)
     bench.one.hypervisor.guest(vm.id, 5).write(0, b"x")
-    with pytest.raises(OneError, match="Wrong state"):
+    with pytest.raises(OneError, match="not available for state RUNNING"):
         bench.one.vm_resume(vm)
 
 
@@ -231,6 +231,6 @@ def test_a_datastore_without_the_suffixed_keys_is_refused(bench: Bench, images: 
 
 
 def test_a_persistent_image_has_one_user(bench: Bench, vm: VirtualMachine, images: list[Image]) -> None:
-    with pytest.raises(OneError, match="Cannot get image 1 in state USED_PERS"):
+    with pytest.raises(OneError, match="Cannot acquire image 1, it is persistent and already in use"):
         bench.one.vm_instantiate([images[0], images[1]], host="host1")
     assert images[0].vms == [vm.id]
