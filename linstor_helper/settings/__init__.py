@@ -39,6 +39,7 @@ class Settings(NamedTuple):
     clone_timeout: int
     capacity_cache: int
     instance: str
+    allow_shareable: bool
     bridge_list: tuple[str, ...]
     staging_dir: str
     restricted_dirs: tuple[str, ...]

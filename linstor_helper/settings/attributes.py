@@ -217,6 +217,15 @@ ATTRIBUTES = (
         _instance,
     ),
     Attribute(
+        "LINSTOR_ALLOW_SHAREABLE",
+        "allow_shareable",
+        "boolean",
+        "NO",
+        "Whether images with PERSISTENT_TYPE=SHAREABLE may be attached to several VMs at once; two hosts then "
+        "write to one volume at the same time, which only a cluster file system survives.",
+        _flag,
+    ),
+    Attribute(
         "BRIDGE_LIST",
         "bridge_list",
         "list",
