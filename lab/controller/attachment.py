@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Device nodes on hosts: paths, who may write, who does."""
+"""Device nodes on hosts: paths, who opened them, what may be done with them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lab.controller import props
+from lab.controller.codes import Reply
 from lab.controller.model import Resource, ResourceDefinition
 from lab.controller.names import key
-from lab.devices_protocol import DeviceBusy
+from lab.controller.quorum import NONE, READ_WRITE
 
 if TYPE_CHECKING:
     from lab.controller.cluster import Cluster
-
-TWO_PRIMARIES = "DrbdOptions/Net/allow-two-primaries"
-PROTOCOL = "DrbdOptions/Net/protocol"
 
 
 class Attachment:
@@ -48,7 +45,7 @@ class Attachment:
 
     def expose(self, rd: ResourceDefinition, resource: Resource) -> None:
         """Let the devices of a deployed resource appear on its host."""
-        if not resource.deployed or "INACTIVE" in resource.flags:
+        if not resource.deployed or resource.inactive:
             return
         for number in rd.volumes:
             if number in rd.contents and number not in resource.exposed and number in resource.volumes:
@@ -62,19 +59,60 @@ class Attachment:
         for number in sorted(resource.exposed):
             self.cluster.devices.hide(rd.content_key(number), resource.node)
             resource.exposed.discard(number)
+            resource.access.pop(number, None)
+
+    def refresh(self, rd: ResourceDefinition, reply: Reply | None = None) -> None:
+        """After a change: let the satellites adjust DRBD, and the hosts see what came of it."""
+        self.cluster.freshness.update(rd)
+        self.cluster.windows.adjust(rd, reply)
+        self._tell_access(rd)
+
+    def _tell_access(self, rd: ResourceDefinition) -> None:
+        if not rd.drbd:
+            return
+        for name, resource in rd.resources.items():
+            running = self.cluster.nodes[name].running
+            for number in resource.exposed:
+                access = self.cluster.quorum.access(rd, resource, number) if running else NONE
+                if access != resource.access.get(number, READ_WRITE):
+                    self.cluster.devices.set_access(rd.content_key(number), resource.node, access)
+                    resource.access[number] = access
+
+    def _settle(self, rd: ResourceDefinition) -> None:
+        """What time or an open has changed since the last call."""
+        if rd.drbd and not self.cluster.freshness.settled(rd):
+            self.cluster.freshness.update(rd)
+            self._tell_access(rd)
+
+    def primaries(self, rd: ResourceDefinition) -> set[str]:
+        """Node keys on which DRBD is Primary right now, whatever the controller knows of it."""
+        return {
+            name
+            for name in self._openers(rd)
+            if name in rd.resources and self.cluster.nodes[name].running and rd.resources[name].deployed
+        }
+
+    def _openers(self, rd: ResourceDefinition) -> set[str]:
+        if self._seen is not None and key(rd.name) in self._seen:
+            return self._seen[key(rd.name)]
+        found: set[str] = set()
+        for number in rd.contents:
+            found |= {key(node) for node in self.cluster.devices.openers(rd.content_key(number))}
+        if self._seen is not None:
+            self._seen[key(rd.name)] = found
+        return found
 
     def writers(self, rd: ResourceDefinition) -> set[str]:
         """Node keys on which a volume is open for writing, as known after the lag of the news."""
-        if self._seen is None:
-            return self._writers(rd)
-        if key(rd.name) not in self._seen:
-            self._seen[key(rd.name)] = self._writers(rd)
-        return self._seen[key(rd.name)]
+        self._settle(rd)
+        known = self._known(rd, self._openers(rd))
+        for name in known & rd.resources.keys():
+            if self.cluster.nodes[name].online:
+                # somebody uses it: it is no longer the controller's own
+                rd.resources[name].flags.discard("TIE_BREAKER")
+        return known
 
-    def _writers(self, rd: ResourceDefinition) -> set[str]:
-        actual: set[str] = set()
-        for number in rd.contents:
-            actual |= {key(node) for node in self.cluster.devices.openers(rd.content_key(number))}
+    def _known(self, rd: ResourceDefinition, actual: set[str]) -> set[str]:
         if not self.cluster.in_use_lag:
             return actual
         known, changed = self._news.setdefault(key(rd.name), (set(), {}))
@@ -105,36 +143,3 @@ class Attachment:
 
     def forget(self, rd: ResourceDefinition) -> None:
         self._news.pop(key(rd.name), None)
-
-    def refresh_writers(self, rd: ResourceDefinition) -> None:
-        """Tell the devices which nodes may be Primary together."""
-        allowed = self._together(rd) if rd.drbd else {one.node for one in rd.resources.values()}
-        if allowed != rd.writers:
-            for number in rd.contents:
-                self.cluster.devices.allow_writers(rd.content_key(number), allowed)
-            rd.writers = allowed
-
-    def repeat_writers(self, rd: ResourceDefinition, number: int) -> None:
-        """A content was made anew: it does not know the rule yet."""
-        if rd.writers is not None:
-            self.cluster.devices.allow_writers(rd.content_key(number), rd.writers)
-
-    def _together(self, rd: ResourceDefinition) -> set[str] | None:
-        resources = {name: one for name, one in rd.resources.items() if not one.deleting}
-        protocol = self.cluster.inherited(rd, PROTOCOL) or "C"
-        everywhere = props.is_true(self.cluster.inherited(rd, TWO_PRIMARIES))
-        allowed: set[str] = set()
-        if everywhere and protocol == "C":
-            allowed |= {one.node for one in resources.values()}
-        for (left, right), settings in rd.connections.items():
-            ends = [resources.get(left), resources.get(right)]
-            if None in ends or all(one is not None and one.diskless for one in ends):
-                # two diskless nodes have no connection that the property could apply to
-                continue
-            two = props.is_true(settings.get(TWO_PRIMARIES), everywhere)
-            if two and settings.get(PROTOCOL, protocol) == "C":
-                allowed |= {one.node for one in ends if one is not None}
-        return allowed if len(allowed) > 1 else None
-
-
-__all__ = ["PROTOCOL", "TWO_PRIMARIES", "Attachment", "DeviceBusy"]

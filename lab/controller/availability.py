@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lab.controller import codes
-from lab.controller.attachment import PROTOCOL, TWO_PRIMARIES
 from lab.controller.codes import Reply
 from lab.controller.locking import locked
 from lab.controller.model import Node, Resource, ResourceDefinition, StoragePool
@@ -17,8 +16,6 @@ from lab.controller.resources import DISKLESS_FLAGS
 if TYPE_CHECKING:
     from lab.controller.cluster import Cluster
 
-_NO_EFFECT = 3001
-
 
 class Availability:
     """Lets a node open a resource with the least change, and takes that back."""
@@ -28,11 +25,12 @@ class Availability:
 
     @locked
     def make(self, rd_name: str, node_name: str, body: dict[str, Any]) -> Reply:
-        """Idempotent. Fails with 301, 300, 310 (no eligible pool), 900/901 (dual primary)."""
+        """Idempotent. Fails with 301, 300, 310 (no eligible pool), 901 (another migration)."""
         rd = self.cluster.rd(rd_name)
         node = self.cluster.node(node_name)
         reply = Reply(codes.CREATE, codes.RSC, RscDfn=rd.name, Node=node.name)
-        source = self._migration_source(rd, node, reply) if body.get("auto_manage_dual_primary") else None
+        managed = bool(body.get("auto_manage_dual_primary"))
+        source = self.cluster.migration.source(rd, node, reply) if managed else None
         diskful = bool(body.get("diskful", False))
         resource = rd.resources.get(key(node.name))
         if resource is None:
@@ -41,9 +39,11 @@ class Availability:
             self._reuse(rd, node, resource, diskful, reply)
         self.cluster.tie_breaker.update(rd, reply)
         self.cluster.deployment.apply(rd, reply)
-        if source is not None:
-            self._open_window(rd, source, rd.resources[key(node.name)])
-        self.cluster.attachment.refresh_writers(rd)
+        if source is not None and not reply.failed:
+            self.cluster.migration.open(rd, source, rd.resources[key(node.name)], reply)
+            self.cluster.attachment.refresh(rd, reply)
+        elif managed and not reply.failed:
+            reply.info(0, f"Nothing to migrate: '{rd.name}' is not in use on another node.")
         return reply
 
     def _reuse(
@@ -54,14 +54,19 @@ class Availability:
             reply.success(
                 codes.MODIFIED, f"Resource '{rd.name}' on '{node.name}' is no longer to be deleted."
             )
-        if diskful and resource.diskless:
+            if not node.online:
+                reply.not_connected(node.name)
+        if resource.inactive:
+            # EVICTED contains INACTIVE: without the one, the other is gone, too
+            resource.flags -= {"INACTIVE", "EVICTED"}
+            reply.success(codes.MODIFIED, f"Resource '{rd.name}' on '{node.name}' activated.")
+            if not node.online:
+                reply.not_connected(node.name)
+        elif diskful and resource.diskless:
             self.cluster.resources.give_disk(rd, resource, self._pool(rd, node, reply), reply)
         elif resource.tie_breaker:
             resource.flags.discard("TIE_BREAKER")
             reply.success(codes.MODIFIED, f"Tie-breaker of '{rd.name}' on '{node.name}' became a diskless.")
-        elif "INACTIVE" in resource.flags:
-            resource.flags.discard("INACTIVE")
-            reply.success(codes.MODIFIED, f"Resource '{rd.name}' on '{node.name}' activated.")
         elif not reply.entries:
             reply.success(0, f"Resource '{rd.name}' is available on '{node.name}' already.")
 
@@ -103,70 +108,33 @@ class Availability:
             f"Autoplacer could not find diskless stor pool on node {node.name}",
         )
 
-    def _migration_source(self, rd: ResourceDefinition, target: Node, reply: Reply) -> Resource | None:
-        users = self.cluster.attachment.users(rd)
-        if rd.migration is not None and rd.migration[1] != key(target.name) and users:
-            raise reply.fail(
-                codes.MIGRATION_RUNNING, f"Another migration of resource '{rd.name}' is running already."
-            )
-        sources = [one for one in users if key(one.node) != key(target.name)]
-        if len(sources) > 1:
-            raise reply.fail(
-                codes.MIGRATION_SOURCE_MISSING,
-                f"The source of the migration of '{rd.name}' cannot be told: it is in use on several nodes.",
-            )
-        return sources[0] if sources else None
-
-    def _open_window(self, rd: ResourceDefinition, source: Resource, target: Resource) -> None:
-        rd.migration = (key(source.node), key(target.node))
-        settings = self._window_props(rd, rd.migration)
-        settings[TWO_PRIMARIES] = "yes"
-        if (self.cluster.inherited(rd, PROTOCOL) or "C") != "C":
-            settings[PROTOCOL] = "C"
-            rd.migration_protocol_set = True
-
-    def _window_props(self, rd: ResourceDefinition, pair: tuple[str, str]) -> dict[str, str]:
-        """Where the window is set: the connection, or the definition when two diskless nodes have none."""
-        ends = [rd.resources.get(one) for one in pair]
-        if all(one is not None and one.diskless for one in ends):
-            return rd.props
-        left, right = sorted(pair)
-        return rd.connections.setdefault((left, right), {})
-
-    def _close_window(self, rd: ResourceDefinition) -> None:
-        if rd.migration is None:
-            return
-        left, right = sorted(rd.migration)
-        for settings in (rd.connections.get((left, right)), rd.props):
-            if settings is not None:
-                settings.pop(TWO_PRIMARIES, None)
-                if rd.migration_protocol_set:
-                    settings.pop(PROTOCOL, None)
-        if not rd.connections.get((left, right), True):
-            del rd.connections[(left, right)]
-        rd.migration = None
-        rd.migration_protocol_set = False
-
     @locked
     def unmake(self, rd_name: str, node_name: str) -> Reply:
-        """Remove a diskless resource and close the dual-primary window; disks and tie-breakers stay."""
+        """Remove a diskless resource and close the dual-primary window; disks and tie-breakers stay.
+
+        Fails with 300 and 997; a missing definition is a warning.
+        """
         reply = Reply(codes.DELETE, codes.RSC, RscDfn=rd_name, Node=node_name)
         rd = self.cluster.rds.get(key(rd_name))
         if rd is None:
             reply.warning(codes.W_NOT_FOUND, f"Resource definition '{rd_name}' not found.")
             return reply
+        self.cluster.node(node_name)
         resource = rd.resources.get(key(node_name))
         if resource is not None and resource in self.cluster.attachment.users(rd):
             raise reply.fail(codes.IN_USE, f"Resource '{rd.name}' on node '{resource.node}' is in use.")
-        self._close_window(rd)
+        self.cluster.migration.close(rd, node_name)
+        self.cluster.attachment.refresh(rd, reply)
+        if reply.failed:
+            # the resource stays: its removal would have come after the adjust
+            return reply
         if resource is None:
             reply.info(0, f"Resource '{rd.name}' is not deployed on node '{node_name}'.")
         elif resource.tie_breaker:
             reply.info(0, f"Resource '{rd.name}' on node '{resource.node}' stays as tie-breaker.")
         elif not resource.diskless:
-            reply.warning(_NO_EFFECT, f"Resource '{rd.name}' on node '{resource.node}' has a disk and stays.")
+            reply.warning(0, f"Resource '{rd.name}' on node '{resource.node}' has a disk and stays.")
         else:
             removed = self.cluster.deletion.delete_resource(rd.name, resource.node, keep_tie_breaker=True)
             reply.entries += removed.entries
-        self.cluster.attachment.refresh_writers(rd)
         return reply

@@ -15,18 +15,22 @@ from lab.controller.capacity import Capacity
 from lab.controller.clones import Clones
 from lab.controller.codes import failure
 from lab.controller.connections import Connections
+from lab.controller.connectivity import Connectivity
 from lab.controller.definitions import Definitions
 from lab.controller.deletion import Deletion
 from lab.controller.deployment import Deployment
 from lab.controller.events import Events
+from lab.controller.freshness import Freshness
 from lab.controller.groups import Groups
 from lab.controller.kvs import KeyValueStore
+from lab.controller.migration import Migration
 from lab.controller.model import Node, Resource, ResourceDefinition, ResourceGroup, Snapshot, StoragePool
 from lab.controller.names import key
 from lab.controller.nodes import Nodes
 from lab.controller.numbers import Numbers
 from lab.controller.placement import Placement
 from lab.controller.pools import Pools
+from lab.controller.quorum import Quorum
 from lab.controller.resources import Resources
 from lab.controller.restore import Restore
 from lab.controller.rollback import Rollback
@@ -37,6 +41,7 @@ from lab.controller.tiebreaker import TieBreaker
 from lab.controller.toggle import Toggle
 from lab.controller.views import Views
 from lab.controller.volume_definitions import VolumeDefinitions
+from lab.controller.windows import Windows
 from lab.devices_protocol import Devices
 
 
@@ -46,7 +51,7 @@ class Cluster:
     Public methods of the collaborators take ``lock`` themselves, so tests may call them while a server runs.
     Times are seconds: ``sync_seconds`` for filling a new replica, ``clone_seconds`` and ``clone_looks`` for a
     clone (looks: how often its status is asked before it is complete), ``in_use_lag`` for the news of an open
-    or close.
+    or close, ``peer_loss_lag`` until DRBD on the other hosts notices that a host went down.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Cluster:
         clone_seconds: float = 0.0,
         clone_looks: int = 1,
         in_use_lag: float = 0.0,
+        peer_loss_lag: float = 0.0,
     ) -> None:
         self.lock = threading.RLock()
         self.devices = devices
@@ -69,6 +75,7 @@ class Cluster:
         self.clone_seconds = clone_seconds
         self.clone_looks = clone_looks
         self.in_use_lag = in_use_lag
+        self.peer_loss_lag = peer_loss_lag
         self.nodes: dict[str, Node] = {}
         self.rgs: dict[str, ResourceGroup] = {key("DfltRscGrp"): ResourceGroup("DfltRscGrp")}
         self.rds: dict[str, ResourceDefinition] = {}
@@ -77,6 +84,10 @@ class Cluster:
         self.numbers = Numbers()
 
         self.satellites = Satellites(self)
+        self.connectivity = Connectivity(self)
+        self.quorum = Quorum(self)
+        self.freshness = Freshness(self)
+        self.windows = Windows(self)
         self.attachment = Attachment(self)
         self.events = Events(self)
         self.node_calls = Nodes(self)
@@ -91,6 +102,7 @@ class Cluster:
         self.volume_definitions = VolumeDefinitions(self)
         self.resources = Resources(self)
         self.toggle = Toggle(self)
+        self.migration = Migration(self)
         self.availability = Availability(self)
         self.connections = Connections(self)
         self.snapshots = Snapshots(self)
@@ -165,6 +177,11 @@ class Cluster:
         node = self.nodes.get(key(node_name))
         return node.pools.get(key(pool_name)) if node else None
 
+    def settle(self, rd: ResourceDefinition) -> None:
+        """Carry out what the controller does by itself when its time has come."""
+        self.toggle.settle(rd)
+        self.deletion.retry(rd)
+
     def now_ms(self) -> int:
         return int(self.clock() * 1000)
 
@@ -182,10 +199,41 @@ class Cluster:
         with self.lock:
             return self.node_calls.add(name, list(pools), address, props or {})
 
-    def set_online(self, name: str, online: bool, *, status: str = "OFFLINE") -> None:
-        """Lose or regain the connection to a satellite; regaining carries out what was put off."""
+    def set_online(
+        self, name: str, online: bool, *, status: str = "OFFLINE", satellite_only: bool = False
+    ) -> None:
+        """Lose or regain a node; regaining carries out what was put off.
+
+        OFFLINE means that the whole host is down and DRBD on the others loses it, unless ``satellite_only``: then
+        DRBD and the host's programs go on, only the controller does not hear of them. Any other status than
+        OFFLINE leaves the host running, too.
+        """
         with self.lock:
-            self.node_calls.set_status(name, "ONLINE" if online else status)
+            self.node_calls.set_status(name, "ONLINE" if online else status, satellite_only)
+
+    def partition(self, *groups: Iterable[str]) -> None:
+        """Cut DRBD's links between groups of nodes; the controller still sees all. Nodes that are not named form
+        one more group."""
+        with self.lock:
+            self.connectivity.partition(groups)
+            self._refresh_all()
+
+    def heal(self) -> None:
+        """End a partition: replicas that missed writes are filled again."""
+        with self.lock:
+            self.connectivity.heal()
+            self._refresh_all()
+
+    def _refresh_all(self) -> None:
+        for rd in self.rds.values():
+            self.attachment.refresh(rd)
+
+    def outdate(self, rd_name: str, node: str) -> None:
+        """Let the replica of a node have missed writes; it is filled again when an UpToDate one is connected."""
+        with self.lock:
+            rd = self.rd(rd_name)
+            self.freshness.outdate(rd, node)
+            self.attachment.refresh(rd)
 
     def set_pool_free(self, node: str, pool: str, free_kib: int) -> None:
         """Let other users of the pool take so much that this is left."""

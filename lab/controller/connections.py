@@ -6,10 +6,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lab.controller import codes, props
-from lab.controller.codes import Reply
+from lab.controller.codes import ApiError, Reply, failure
 from lab.controller.locking import locked
 from lab.controller.model import ResourceDefinition
 from lab.controller.names import key
+from lab.controller.windows import Pair, pair_of
 
 if TYPE_CHECKING:
     from lab.controller.cluster import Cluster
@@ -23,21 +24,40 @@ class Connections:
 
     @locked
     def modify(self, rd_name: str, node_a: str, node_b: str, body: dict[str, Any]) -> Reply:
-        """Fails with 301, 300, 302, 213."""
+        """Fails with 300, 213; for a missing definition or resource with 301 or 302, before REST 1.29 with 998."""
+        reply = Reply(codes.MODIFY, codes.RSC_CONN, RscDfn=rd_name)
+        pair = self._ends(rd_name, node_a, node_b, reply)
         rd = self.cluster.rd(rd_name)
-        left, right = sorted(key(self.cluster.resource(rd_name, node).node) for node in (node_a, node_b))
-        reply = Reply(codes.MODIFY, codes.RSC_CONN, RscDfn=rd.name)
-        settings = dict(rd.connections.get((left, right), {}))
+        settings = dict(rd.connections.get(pair, {}))
         props.change(reply, "connection", settings, body)
         if settings:
-            rd.connections[(left, right)] = settings
+            rd.connections[pair] = settings
         else:
-            rd.connections.pop((left, right), None)
+            rd.connections.pop(pair, None)
         reply.success(
             codes.MODIFIED, f"Connection of '{rd.name}' between '{node_a}' and '{node_b}' modified."
         )
-        self.cluster.attachment.refresh_writers(rd)
+        self.cluster.attachment.refresh(rd, reply)
+        for node in pair:
+            if not self.cluster.nodes[node].online:
+                reply.not_connected(self.cluster.nodes[node].name)
         return reply
+
+    def _ends(self, rd_name: str, node_a: str, node_b: str, reply: Reply) -> Pair:
+        for node in (node_a, node_b):
+            self.cluster.node(node)
+        try:
+            for node in (node_a, node_b):
+                self.cluster.resource(rd_name, node)
+        except ApiError:
+            if self.cluster.at_least("1.29"):
+                raise
+            # servers before LINSTOR 1.35 do not look and stumble over the missing object
+            report = self.cluster.satellites.report("controller", "NullPointerException")
+            raise reply.fail(
+                codes.UNKNOWN_ERROR, "An unknown error occurred.", error_report_ids=[report]
+            ) from None
+        return pair_of(node_a, node_b)
 
     @locked
     def list_all(self, rd_name: str) -> list[dict[str, Any]]:
@@ -48,9 +68,14 @@ class Connections:
 
     @locked
     def get(self, rd_name: str, node_a: str, node_b: str) -> dict[str, Any]:
+        """Fails with 301, and with 307 unless both nodes have the resource."""
         rd = self.cluster.rd(rd_name)
-        left, right = sorted(key(self.cluster.resource(rd_name, node).node) for node in (node_a, node_b))
-        return self._view(rd, left, right)
+        if not {key(node_a), key(node_b)} <= rd.resources.keys() or key(node_a) == key(node_b):
+            raise failure(
+                codes.NOT_FOUND_RSC_CONN,
+                f"'{rd.name}' has no connection between '{node_a}' and '{node_b}'.",
+            )
+        return self._view(rd, *pair_of(node_a, node_b))
 
     def _view(self, rd: ResourceDefinition, left: str, right: str) -> dict[str, Any]:
         body: dict[str, Any] = {"node_a": rd.resources[left].node, "node_b": rd.resources[right].node}

@@ -133,8 +133,8 @@ class Definitions:
             rd.peer_slots = body["drbd_peer_slots"]
         reply.success(codes.MODIFIED, f"Resource definition '{rd.name}' modified.")
         if group is not None and key(group.name) != key(rd.group):
+            changed |= set(group.props) | set(self.cluster.group_of(rd).props)
             rd.group = group.name
-            changed |= set(group.props)
             wanted = Filter.of(group.select_filter).place_count
             if rd.diskful and len(rd.diskful) < wanted:
                 self.cluster.groups.complete(rd, {}, reply)
@@ -146,7 +146,7 @@ class Definitions:
         if changed & {AUTO_ADD, QUORUM} and rd.resources:
             self.cluster.tie_breaker.update(rd, reply)
             self.cluster.deployment.apply(rd, reply)
-        self.cluster.attachment.refresh_writers(rd)
+        self.cluster.attachment.refresh(rd, reply)
         for resource in rd.resources.values():
             if changed and not self.cluster.nodes[key(resource.node)].online:
                 reply.not_connected(resource.node)
@@ -180,5 +180,5 @@ class Definitions:
             for volume in resource.volumes.values():
                 # every volume is looked at: a look makes a simulated sync advance
                 synced = (volume.sync is None or volume.sync.look()) and volume.made and synced
-        self.cluster.toggle.settle(rd)
+        self.cluster.settle(rd)
         return {"synced_on_all": synced}

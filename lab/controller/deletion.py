@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.controller import codes, props
+from lab.controller import codes
 from lab.controller.codes import Reply
 from lab.controller.locking import locked
 from lab.controller.model import Resource, ResourceDefinition
@@ -17,10 +17,15 @@ if TYPE_CHECKING:
     from lab.controller.cluster import Cluster
 
 ZFS_DELETE_STRATEGY = "StorDriver/Zfs/DeleteStrategy"
+_RETRY_SECONDS = 60.0
 
 
 class Deletion:
-    """A deletion first marks (flags DELETE, with DRBD also DRBD_DELETE), then lets online satellites act."""
+    """A deletion first marks (flags DELETE, with DRBD also DRBD_DELETE), then lets online satellites act.
+
+    With DRBD it has two steps: all satellites take the resource out of DRBD, then the node removes its data.
+    When the first one fails anywhere, only DRBD_DELETE is left. The controller tries again after a minute.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -48,10 +53,12 @@ class Deletion:
         self.cluster.tie_breaker.update(rd, reply)
         self.cluster.deployment.apply(rd, reply)
         reply.success(codes.DELETED, f"Resource '{rd.name}' on node '{resource.node}' is being deleted.")
-        self._warn_offline([resource], reply)
+        if reply.failed:
+            self._put_off(rd, resource)
+            return reply
         self.finish(rd, reply)
         if key(rd.name) in self.cluster.rds:
-            self.cluster.attachment.refresh_writers(rd)
+            self.cluster.attachment.refresh(rd, reply)
         return reply
 
     @locked
@@ -70,11 +77,7 @@ class Deletion:
             )
         self._check_unused(rd, list(rd.resources.values()), reply)
         rd.flags.add("DELETE")
-        resources = list(rd.resources.values())
-        for resource in resources:
-            self.mark(rd, resource)
         reply.success(codes.DELETED, f"Resource definition '{rd.name}' marked for deletion.")
-        self._warn_offline(resources, reply)
         self.finish(rd, reply)
         return reply
 
@@ -89,12 +92,9 @@ class Deletion:
         self._check_unused(rd, list(rd.resources.values()), reply)
         if delete_empty and not rd.snapshots:
             rd.flags.add("DELETE")
-        resources = list(rd.resources.values())
-        for resource in resources:
-            self.mark(rd, resource)
         reply.success(codes.DELETED, f"All resources of '{rd.name}' marked for deletion.")
-        self._warn_offline(resources, reply)
-        self.finish(rd, reply)
+        self._empty(rd, reply)
+        self._tidy(rd)
         return reply
 
     def mark(self, rd: ResourceDefinition, resource: Resource) -> None:
@@ -103,17 +103,59 @@ class Deletion:
     def unmark(self, resource: Resource) -> None:
         resource.flags -= {"DELETE", "DRBD_DELETE"}
 
+    def _put_off(self, rd: ResourceDefinition, resource: Resource) -> None:
+        if rd.drbd:
+            resource.flags.discard("DELETE")
+        rd.retry_at = self.cluster.clock() + _RETRY_SECONDS
+
+    def retry(self, rd: ResourceDefinition) -> None:
+        """Try again what failed, when it is time."""
+        if rd.retry_at is None or self.cluster.clock() < rd.retry_at:
+            return
+        rd.retry_at = None
+        reply = Reply()
+        waiting = [one for one in rd.resources.values() if one.deleting]
+        self.cluster.attachment.refresh(rd, reply)
+        for resource in waiting:
+            if reply.failed and "DELETE" not in resource.flags:
+                self._put_off(rd, resource)
+            else:
+                self.mark(rd, resource)
+        self.finish(rd, reply)
+
     def finish(self, rd: ResourceDefinition, reply: Reply) -> None:
-        """Let the online satellites remove what is marked; forget definitions that became empty."""
-        marked = [one for one in rd.resources.values() if one.deleting]
-        # diskless peers first: the content can go only when nobody sees it any more
-        for resource in sorted(marked, key=lambda one: not one.diskless):
-            if self.cluster.nodes[key(resource.node)].online:
-                self._remove(rd, resource, reply)
+        """Let the satellites remove what is marked; forget definitions that became empty."""
+        if "DELETE" in rd.flags:
+            self._empty(rd, reply)
+        else:
+            for resource in [one for one in rd.resources.values() if "DELETE" in one.flags]:
+                if self._remove(rd, resource, reply):
+                    self.drop(rd, resource)
+        self._tidy(rd)
+
+    def _tidy(self, rd: ResourceDefinition) -> None:
         if not any(not one.diskless for one in rd.resources.values()):
             self.drop_contents(rd)
         if "DELETE" in rd.flags and not rd.resources:
             self._forget(rd)
+
+    def _empty(self, rd: ResourceDefinition, reply: Reply) -> None:
+        """Remove all resources: first the diskless ones, then the others. Each step needs every satellite, so
+        the records of a step stay, and the next one does not begin, while any node is away or fails."""
+        for chosen in (
+            [one for one in rd.resources.values() if one.diskless],
+            [one for one in rd.resources.values() if not one.diskless],
+        ):
+            for resource in chosen:
+                resource.flags.add("DELETE")
+            away = [one for one in rd.resources.values() if not self.cluster.nodes[key(one.node)].online]
+            failed = [one for one in chosen if one not in away and not self._remove(rd, one, reply)]
+            for resource in away:
+                reply.not_connected(resource.node, "The deletion goes on when the satellite is back.")
+            if chosen and (away or failed):
+                return
+            for resource in chosen:
+                self.drop(rd, resource)
 
     def drop_contents(self, rd: ResourceDefinition) -> None:
         """Delete the bytes, unless a device of an unreachable node still shows them."""
@@ -124,15 +166,22 @@ class Deletion:
             rd.contents.discard(number)
         rd.writers = None
 
-    def _remove(self, rd: ResourceDefinition, resource: Resource, reply: Reply) -> None:
+    def _remove(self, rd: ResourceDefinition, resource: Resource, reply: Reply) -> bool:
+        """Let the satellite take away devices and data. False when it is offline or fails."""
+        if not self.cluster.nodes[key(resource.node)].online:
+            reply.not_connected(resource.node, "The resource is deleted when the satellite is back.")
+            return False
         self.cluster.satellites.ask([resource.node])
         message = self.cluster.satellites.take_failure(resource.node, "delete")
         if not message:
             try:
                 self.cluster.attachment.hide(rd, resource)
             except DeviceBusy:
-                message = f"Failed to delete '{rd.name}': a process holds the device open"
+                message = f"Shutdown of the DRBD resource '{rd.name}' failed: a process holds the device open"
+                if "DELETE" not in rd.flags:
+                    self._put_off(rd, resource)
         if message:
+            rd.retry_at = self.cluster.clock() + _RETRY_SECONDS
             report = self.cluster.satellites.report(resource.node, message)
             reply.error(
                 codes.UNKNOWN_ERROR,
@@ -140,31 +189,24 @@ class Deletion:
                 error_report_ids=[report],
                 refs={"Node": resource.node},
             )
-            return
-        self.drop(rd, resource)
-
-    def drop(self, rd: ResourceDefinition, resource: Resource) -> None:
-        """Forget a resource whose devices are gone, and its room in the pool."""
+            return False
         for number, volume in resource.volumes.items():
             if volume.made and not resource.diskless:
                 volume.pool.space.drop(rd.content_key(number))
                 self.cluster.pools.note(volume.pool)
+            volume.made = False
+        resource.deployed = False
+        return True
+
+    def drop(self, rd: ResourceDefinition, resource: Resource) -> None:
+        """Forget a resource whose devices and data are gone."""
         name = key(resource.node)
         del rd.resources[name]
         self.cluster.members[name].discard(key(rd.name))
         self.cluster.nodes[name].resource_count -= 1
         rd.connections = {ends: one for ends, one in rd.connections.items() if name not in ends}
-        self.stop_orphaned_syncs(rd)
-
-    def stop_orphaned_syncs(self, rd: ResourceDefinition) -> None:
-        """Replicas that still waited for data stay Inconsistent when nobody has it any more."""
-        for number in rd.volumes:
-            copies = [one.volumes[number] for one in rd.resources.values() if not one.diskless]
-            made = [volume for volume in copies if volume.made]
-            if made and not any(volume.up_to_date for volume in made):
-                for volume in made:
-                    if volume.sync:
-                        volume.sync.stop()
+        rd.died_primary.discard(name)
+        self.cluster.freshness.update(rd)
 
     def _forget(self, rd: ResourceDefinition) -> None:
         for definition in rd.volumes.values():
@@ -205,8 +247,13 @@ class Deletion:
             )
 
     def _stays(self, rd: ResourceDefinition, resource: Resource, keep: bool, reply: Reply) -> bool:
-        """Whether the resource stays as the tie-breaker instead of being deleted."""
+        """Whether the resource stays as the tie-breaker instead of being deleted: one with a disk loses it."""
         tie_breakers = self.cluster.tie_breaker
+        if keep and not tie_breakers.automatic(rd):
+            rd.props[AUTO_ADD] = "True"
+            reply.info(codes.I_PROP_SET, f"'{rd.name}' gets an automatic tie-breaker again, as requested.")
+        if not tie_breakers.wanted(rd, without=resource):
+            return False
         if resource.tie_breaker and not keep:
             rd.props[AUTO_ADD] = "False"
             reply.info(
@@ -215,17 +262,13 @@ class Deletion:
                 "its tie-breaker was removed by request.",
             )
             return False
-        if keep and resource.diskless and not props.is_true(rd.props.get(AUTO_ADD), True):
-            rd.props[AUTO_ADD] = "True"
-        if not resource.diskless or not tie_breakers.wanted(rd, without=resource):
-            return False
         if any(one.tie_breaker and one is not resource and not one.deleting for one in rd.resources.values()):
             return False
+        node = self.cluster.nodes[key(resource.node)]
+        if node.flags & {"EVICTED", "EVACUATE"} or not (resource.diskless or node.placeable):
+            return False
+        if not resource.diskless:
+            self.cluster.toggle.take_disk(rd, resource)
         tie_breakers.take_over(rd, resource, reply)
-        self.cluster.attachment.refresh_writers(rd)
+        self.cluster.attachment.refresh(rd, reply)
         return True
-
-    def _warn_offline(self, resources: list[Resource], reply: Reply) -> None:
-        for resource in resources:
-            if not self.cluster.nodes[key(resource.node)].online:
-                reply.not_connected(resource.node, "The resource is deleted when the satellite is back.")

@@ -55,7 +55,7 @@ class Deployment:
             self._make_content(rd, number, ready)
         for resource in ready:
             self._deploy(rd, resource, existing, seeded, origins or {}, reply)
-        self.cluster.attachment.refresh_writers(rd)
+        self.cluster.attachment.refresh(rd, reply)
 
     def _complete(self, rd: ResourceDefinition, resource: Resource) -> bool:
         return all(
@@ -101,7 +101,7 @@ class Deployment:
         stale = any(one.volumes[number].pool.provider.stale for one in disks)
         self.cluster.devices.create(rd.content_key(number), definition.usable_kib, stale=stale)
         rd.contents.add(number)
-        self.cluster.attachment.repeat_writers(rd, number)
+        self.cluster.windows.repeat(rd, number)
 
     def _deploy(
         self,

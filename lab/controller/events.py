@@ -47,7 +47,7 @@ class Events:
         """may_promote of each deployed DRBD resource on an online node."""
         with self.cluster.attachment.one_look():
             return {
-                (rd.name, one.node): self.cluster.views.may_promote(rd, one)
+                (rd.name, one.node): self.cluster.quorum.may_promote(rd, one)
                 for rd in self.cluster.rds.values()
                 if rd.drbd
                 for name, one in rd.resources.items()

@@ -61,7 +61,8 @@ class Layers:
             return "Created"
         if resource.diskless:
             return "Diskless"
-        return "UpToDate" if resource.volumes[number].up_to_date else "Inconsistent"
+        volume = resource.volumes[number]
+        return "UpToDate" if volume.up_to_date else "Outdated" if volume.outdated else "Inconsistent"
 
     def replication(self, rd: ResourceDefinition, resource: Resource, number: int) -> dict[str, Any]:
         """State towards each connected peer; a SyncTarget shows how far it is."""
@@ -69,36 +70,18 @@ class Layers:
             return {}
         volume = resource.volumes[number]
         shown: dict[str, Any] = {}
-        for peer in self._peers(rd, resource):
+        for peer in self.cluster.connectivity.peers(rd, resource):
             other = peer.volumes.get(number)
-            target = volume.sync if not volume.up_to_date and not peer.diskless else None
-            source = other.sync if other and not other.up_to_date and not resource.diskless else None
-            progress = target or source
-            state = "SyncTarget" if target else "SyncSource" if source else "Established"
+            progress, state = None, "Established"
+            if other is not None and not peer.diskless and not resource.diskless:
+                if other.up_to_date and not volume.up_to_date:
+                    progress, state = volume.sync, "SyncTarget"
+                elif volume.up_to_date and not other.up_to_date:
+                    progress, state = other.sync, "SyncSource"
             shown[peer.node] = {"replication_state": state}
             if progress:
                 shown[peer.node]["done_percentage"] = progress.percent
         return shown
-
-    def _peers(self, rd: ResourceDefinition, resource: Resource) -> list[Resource]:
-        """Deployed resources on online nodes that this one has a connection to."""
-        return [
-            one
-            for one in rd.resources.values()
-            if one is not resource
-            and one.deployed
-            and self.cluster.nodes[key(one.node)].online
-            and not (one.diskless and resource.diskless)
-        ]
-
-    def may_promote(self, rd: ResourceDefinition, resource: Resource) -> bool:
-        """Whether the node could become Primary now."""
-        if self.cluster.attachment.writers(rd):
-            return False
-        near = [resource, *self._peers(rd, resource)]
-        return bool(rd.volumes) and all(
-            any(not one.diskless and one.volumes[number].up_to_date for one in near) for number in rd.volumes
-        )
 
     def allocated_kib(self, rd: ResourceDefinition, resource: Resource, number: int) -> int:
         """Thin: blocks in use, 0 when unknown. Thick: the size."""
@@ -201,15 +184,16 @@ class Layers:
             body["tcp_ports"] = [rd.port]
         if online and resource.deployed:
             body["connections"] = self._connections(rd, resource)
-            body["promotion_score"] = 10102 if not resource.diskless else 1
-            body["may_promote"] = self.may_promote(rd, resource)
+            body["promotion_score"] = self.cluster.quorum.promotion_score(rd, resource)
+            body["may_promote"] = self.cluster.quorum.may_promote(rd, resource)
         return body
 
     def _connections(self, rd: ResourceDefinition, resource: Resource) -> dict[str, Any]:
-        shown = {}
-        for one in rd.resources.values():
-            if one is resource or (one.diskless and resource.diskless):
-                continue
-            up = one.deployed and self.cluster.nodes[key(one.node)].online
-            shown[one.node] = {"connected": up, "message": "Connected" if up else "Connecting"}
-        return shown
+        connected = self.cluster.connectivity.peers(rd, resource)
+        return {
+            one.node: {
+                "connected": one in connected,
+                "message": "Connected" if one in connected else "Connecting",
+            }
+            for one in self.cluster.connectivity.configured(rd, resource)
+        }

@@ -51,6 +51,8 @@ class StoragePool:
 
 @dataclass
 class Node:
+    """``running``: the host works, whether its satellite talks to the controller or not."""
+
     name: str
     address: str
     status: str = "ONLINE"
@@ -58,6 +60,7 @@ class Node:
     props: Props = field(default_factory=dict)
     pools: dict[str, StoragePool] = field(default_factory=dict)
     eviction_timestamp: int | None = None
+    running: bool = True
     uuid: str = field(default_factory=new_uuid)
     interface_uuid: str = field(default_factory=new_uuid)
     resource_count: int = 0
@@ -113,22 +116,29 @@ class VolumeDefinition:
 
 @dataclass
 class Volume:
-    """One replica's volume. ``made``: the satellite made it; ``sync`` is None when no peer had to fill it."""
+    """One replica's volume. ``made``: the satellite made it; ``sync`` is None when no peer had to fill it.
+
+    ``outdated``: others wrote while it was not connected.
+    """
 
     pool: StoragePool
     made: bool = False
     sync: Progress | None = None
+    outdated: bool = False
     props: Props = field(default_factory=dict)
     uuid: str = field(default_factory=new_uuid)
 
     @property
     def up_to_date(self) -> bool:
-        return self.sync is None or self.sync.done
+        return not self.outdated and (self.sync is None or self.sync.done)
 
 
 @dataclass
 class Resource:
-    """``deployed``: the satellite made the devices; ``client``: DRBD client without a vote."""
+    """``deployed``: the satellite made the devices; ``client``: DRBD client without a vote.
+
+    ``access``: what the devices were told last, by volume number; not told is "rw".
+    """
 
     definition: str
     node: str
@@ -142,6 +152,7 @@ class Resource:
     created_ms: int = 0
     pool: str = ""
     exposed: set[int] = field(default_factory=set)
+    access: dict[int, str] = field(default_factory=dict)
     uuid: str = field(default_factory=new_uuid)
 
     @property
@@ -154,11 +165,21 @@ class Resource:
 
     @property
     def deleting(self) -> bool:
-        return "DELETE" in self.flags
+        return bool(self.flags & {"DELETE", "DRBD_DELETE"})
 
     @property
-    def voting_diskless(self) -> bool:
-        return self.diskless and not self.tie_breaker and not self.client and not self.deleting
+    def inactive(self) -> bool:
+        return "INACTIVE" in self.flags
+
+    @property
+    def helping(self) -> bool:
+        """Diskless, but not a mere client: can break a tie."""
+        return self.diskless and not self.client and not self.deleting and not self.inactive
+
+    @property
+    def configured(self) -> bool:
+        """Part of DRBD's configuration on the other nodes: they forget it with DELETE, not with DRBD_DELETE."""
+        return not self.flags & {"DELETE", "INACTIVE"}
 
 
 @dataclass
@@ -192,7 +213,13 @@ class Snapshot:
 
 @dataclass
 class ResourceDefinition:
-    """``contents``: volume numbers whose bytes exist. ``writers``: nodes that may be Primary together."""
+    """``contents``: volume numbers whose bytes exist. ``windows``: pairs of node keys between which DRBD allows
+    two Primaries now; ``writers``: nodes that the devices were told to let write together; ``died_primary``:
+    keys of nodes that went down as Primary; ``retry_at``: when a failed deletion is tried again.
+
+    ``migration``: (source, target) of the managed window; ``protocol_before``: the connection on which that
+    window changed the protocol (None: on the definition), and the value that was set there.
+    """
 
     name: str
     group: str
@@ -205,7 +232,10 @@ class ResourceDefinition:
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     connections: dict[tuple[str, str], Props] = field(default_factory=dict)
     contents: set[int] = field(default_factory=set)
+    windows: set[tuple[str, str]] = field(default_factory=set)
     writers: set[str] | None = None
+    died_primary: set[str] = field(default_factory=set)
+    retry_at: float | None = None
     quorum_by_user: bool = False
     peer_slots: int = 7
     port: int = 7000
@@ -213,7 +243,7 @@ class ResourceDefinition:
     clone: Progress | None = None
     cloned: bool = False
     migration: tuple[str, str] | None = None
-    migration_protocol_set: bool = False
+    protocol_before: tuple[tuple[str, str] | None, str | None] | None = None
     rolling_back: bool = False
     uuid: str = field(default_factory=new_uuid)
 
@@ -223,7 +253,8 @@ class ResourceDefinition:
 
     @property
     def diskful(self) -> list[Resource]:
-        return [one for one in self.resources.values() if not one.diskless and not one.deleting]
+        """Resources with a disk that stay."""
+        return [one for one in self.resources.values() if not (one.diskless or one.deleting or one.inactive)]
 
     def content_key(self, number: int) -> str:
         return f"{key(self.name)}/{number}"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from lab.controller import codes, props
@@ -40,10 +41,12 @@ class Nodes:
         self.cluster.events.node("node-create", node)
         return node
 
-    def set_status(self, name: str, status: str) -> None:
+    def set_status(self, name: str, status: str, satellite_only: bool) -> None:
         node = self.cluster.node(name)
         was_online, old = node.online, self.cluster.views.node(node)
-        node.status = status
+        self._set_power(node, status != "OFFLINE" or satellite_only)
+        # the controller does not connect to an evicted node again
+        node.status = "OFFLINE" if "EVICTED" in node.flags else status
         if node.online:
             node.eviction_timestamp = None
             if not was_online:
@@ -52,28 +55,43 @@ class Nodes:
             node.eviction_timestamp = self.cluster.now_ms() + 60 * 60 * 1000
         self.cluster.events.node("node-modified", node, old)
 
+    def _set_power(self, node: Node, running: bool) -> None:
+        affected = [self.cluster.rds[name] for name in sorted(self.cluster.members[key(node.name)])]
+        for rd in affected:
+            if not running and key(node.name) in self.cluster.attachment.primaries(rd):
+                rd.died_primary.add(key(node.name))
+            elif running:
+                rd.died_primary.discard(key(node.name))
+        self.cluster.connectivity.power(key(node.name), running)
+        for rd in affected:
+            self.cluster.attachment.refresh(rd)
+
     def _catch_up(self, node: Node) -> None:
         """The satellite is back: carry out what was stored for it."""
         reply = Reply()
         for rd in [self.cluster.rds[name] for name in sorted(self.cluster.members[key(node.name)])]:
             self.cluster.deletion.finish(rd, reply)
-            if key(rd.name) in self.cluster.rds:
+            if key(rd.name) in self.cluster.rds and "DELETE" not in rd.flags:
                 self.cluster.tie_breaker.update(rd, reply)
                 self.cluster.deployment.apply(rd, reply)
         self.cluster.pools.refresh([node])
 
     def evict(self, name: str) -> None:
+        """Raises ValueError for an online node. Its DRBD resources become INACTIVE, others stay as they are."""
         node = self.cluster.node(name)
+        if node.online:
+            raise ValueError(f"{name} is online, it cannot be evicted")
         node.flags |= {"EVICTED", "DELETE"}
         self.cluster.events.node("node-evicted", node)
         for rd in [self.cluster.rds[one] for one in sorted(self.cluster.members[key(name)])]:
             resource = rd.resources[key(node.name)]
-            resource.flags |= {"EVICTED", "DELETE", "DRBD_DELETE"} if rd.drbd else {"EVICTED", "DELETE"}
+            if not rd.drbd or resource.deleting:
+                continue
+            resource.flags |= {"EVICTED", "INACTIVE"}
             if not resource.diskless:
-                try:
+                # with nowhere to go, the replicas that are left must do
+                with contextlib.suppress(ApiError):
                     self.cluster.resources.place_missing(rd, {}, Reply())
-                except ApiError:
-                    continue
             self.cluster.tie_breaker.update(rd, Reply())
             self.cluster.deployment.apply(rd, Reply())
 

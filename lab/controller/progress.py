@@ -32,8 +32,12 @@ class Progress:
         self._seen += 1
         return done
 
+    @property
+    def stuck(self) -> bool:
+        return self._stuck
+
     def stop(self) -> None:
-        """The source of the data is gone: it will never be done."""
+        """The source of the data is gone."""
         self._stuck = True
 
     @property

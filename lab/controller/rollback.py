@@ -40,7 +40,7 @@ class Rollback:
             definition.props = dict(volume.definition_props)
         self._refill(rd, snapshot)
         rd.writers = None
-        self.cluster.attachment.refresh_writers(rd)
+        self.cluster.attachment.refresh(rd)
         self.cluster.tie_breaker.update(rd, reply)
         self.cluster.deployment.apply(rd, reply)
         for resource in rd.resources.values():

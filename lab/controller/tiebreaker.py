@@ -34,8 +34,9 @@ class TieBreaker:
         if rd.quorum_by_user and rd.props.get(QUORUM, "majority") not in ("majority", "auto"):
             return False
         others = [one for one in rd.resources.values() if one is not without]
-        disks = sum(1 for one in others if not one.diskless and not one.deleting)
-        return disks >= 2 and disks % 2 == 0 and not any(one.voting_diskless for one in others)
+        disks = sum(1 for one in others if one in rd.diskful)
+        voting = any(one.helping and not one.tie_breaker for one in others)
+        return disks >= 2 and disks % 2 == 0 and not voting
 
     def update(self, rd: ResourceDefinition, reply: Reply) -> None:
         """Make or remove the tie-breaker after a change, and set the quorum that fits."""
@@ -97,8 +98,7 @@ class TieBreaker:
         if not rd.drbd or rd.quorum_by_user:
             return
         disks = len(rd.diskful)
-        helpers = sum(
-            1 for one in rd.resources.values() if one.diskless and not one.client and not one.deleting
-        )
-        majority = disks >= 3 or (disks == 2 and helpers >= 1)
+        # LINSTOR counts clients here, although they do not vote
+        others = [one for one in rd.resources.values() if one.diskless and not (one.deleting or one.inactive)]
+        majority = disks >= 3 or (disks == 2 and bool(others))
         rd.props[QUORUM] = "majority" if majority else "off"

@@ -103,13 +103,14 @@ class Toggle:
                 codes.INSUFFICIENT_REPLICA_COUNT,
                 f"Resource '{rd.name}' on node '{resource.node}' holds the last disk.",
             )
-        self._take_disk(rd, resource, client)
+        self.take_disk(rd, resource, client)
         reply.success(codes.MODIFIED, f"Disk of '{rd.name}' on node '{resource.node}' is removed.")
         self.cluster.tie_breaker.update(rd, reply)
         self.cluster.deployment.apply(rd, reply)
         return reply
 
-    def _take_disk(self, rd: ResourceDefinition, resource: Resource, client: bool) -> None:
+    def take_disk(self, rd: ResourceDefinition, resource: Resource, client: bool = False) -> None:
+        """Make a resource with a disk a diskless one."""
         for number, volume in resource.volumes.items():
             if volume.made:
                 volume.pool.space.drop(rd.content_key(number))
@@ -121,7 +122,7 @@ class Toggle:
         resource.pool = pool.name
         resource.props["StorPoolName"] = pool.name
         resource.volumes = {number: Volume(pool, made=True) for number in rd.volumes}
-        self.cluster.deletion.stop_orphaned_syncs(rd)
+        self.cluster.freshness.update(rd)
 
     def settle(self, rd: ResourceDefinition) -> None:
         """Remove the sources of disk migrations whose targets are in sync."""

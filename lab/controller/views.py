@@ -214,9 +214,6 @@ class Views:
             }
         )
 
-    def may_promote(self, rd: ResourceDefinition, resource: Resource) -> bool:
-        return self.layers.may_promote(rd, resource)
-
     def snapshot(self, rd: ResourceDefinition, one: Snapshot) -> dict[str, Any]:
         body: dict[str, Any] = {
             "name": one.name,

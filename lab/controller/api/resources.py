@@ -18,12 +18,14 @@ _CONNECTIONS = "/v1/resource-definitions/<rd>/resource-connections"
 def _list(call: Call) -> Any:
     with call.cluster.lock:
         rd = call.cluster.rd(call.args["rd"])
-        call.cluster.toggle.settle(rd)
+        call.cluster.settle(rd)
         with call.cluster.attachment.one_look():
             return [call.cluster.views.resource(rd, one) for _, one in sorted(rd.resources.items())]
 
 
 def _get(call: Call) -> Any:
+    with call.cluster.lock:
+        call.cluster.settle(call.cluster.rd(call.args["rd"]))
     with call.cluster.lock, call.cluster.attachment.one_look():
         resource = call.cluster.resource(call.args["rd"], call.args["node"])
         return call.cluster.views.resource(call.cluster.rd(call.args["rd"]), resource)
@@ -60,6 +62,8 @@ def _view(call: Call) -> Any:
     cluster = call.cluster
     with cluster.lock:
         names = call.values("resources")
+        for name in {key(one) for one in names} & set(cluster.rds) if names else list(cluster.rds):
+            cluster.settle(cluster.rds[name])
         wanted = sorted({key(one) for one in names} & set(cluster.rds)) if names else sorted(cluster.rds)
         found = [
             (rd, one)
@@ -69,8 +73,6 @@ def _view(call: Call) -> Any:
         ]
         limit, offset = call.page
         found = found[offset : offset + limit] if limit else found
-        for rd in {key(rd.name): rd for rd, _ in found}.values():
-            cluster.toggle.settle(rd)
         cluster.satellites.ask(_thin_nodes(found))
         with cluster.attachment.one_look():
             return [cluster.views.resource_with_volumes(rd, one) for rd, one in found]

@@ -141,8 +141,9 @@ def test_unmake_available(modern: Rest, devices: NoDevices) -> None:
     devices.close("VM-1/0", "dave")
     assert _unmake(modern, "dave").told == ["S2"]
     assert _unmake(modern, "dave").told == ["I0"]
-    assert _unmake(modern, "alice").told == ["W3001"]
+    assert _unmake(modern, "alice").told == ["W0"]
     assert _unmake(modern, "charlie").told == ["I0"]
+    assert _unmake(modern, "nobody").problem == (404, "E300")
     assert _unmake(modern, "alice", "nope").told == ["W3000"]
     assert modern.flags("vm-1") == {"alice": [], "bob": [], "charlie": TIE_BREAKER}
 

@@ -58,7 +58,8 @@ def test_a_read_only_opener_is_not_in_use_but_holds_the_device(rest: Rest, devic
     assert answer.problem == (500, "E998")
     assert answer.json[-1]["message"].startswith("(bob) ")
     assert rest.get("resource-definitions/vm-1")["flags"] == ["DELETE"]
-    assert rest.flags("vm-1") == {"bob": ["DELETE", "DRBD_DELETE"]}
+    assert rest.flags("vm-1") == {"alice": ["DELETE"], "bob": ["DELETE"]}
+    assert not devices.paths("VM-1/0", "alice")
     assert rest.spawn("vm-1").problem == (500, "E501")
     devices.close("VM-1/0", "bob")
     assert rest.delete("resource-definitions/vm-1").status == 200
@@ -66,13 +67,14 @@ def test_a_read_only_opener_is_not_in_use_but_holds_the_device(rest: Rest, devic
 
 
 def test_delete_while_a_satellite_is_offline(cluster: Cluster, rest: Rest, devices: NoDevices) -> None:
-    """Invariant 13."""
+    """Invariant 13: the disks wait until no node is away, the diskless one is out of DRBD already."""
     rest.spawn("vm-1")
     cluster.set_online("bob", False)
     answer = rest.delete("resource-definitions/vm-1")
     assert (answer.status, answer.told) == (200, ["S2", "W1002"])
     assert rest.get("resource-definitions/vm-1")["flags"] == ["DELETE"]
-    assert rest.flags("vm-1") == {"bob": ["DELETE", "DRBD_DELETE"]}
+    assert rest.flags("vm-1") == {"alice": [], "bob": [], "charlie": ["DELETE", *TIE_BREAKER]}
+    assert not devices.paths("VM-1/0", "charlie")
     assert rest.spawn("vm-1").problem == (500, "E501")
     assert devices.paths("VM-1/0", "bob") == ["/dev/drbd1000", "/dev/drbd/by-res/vm-1/0"]
     cluster.set_online("bob", True)

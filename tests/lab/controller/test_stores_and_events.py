@@ -145,11 +145,43 @@ def test_counts(rest: Rest) -> None:
 
 
 def test_connections(rest: Rest) -> None:
-    """Guide 2.15: both spellings of a pair are one; missing resources are 302."""
+    """Guide 2.15: both spellings of a pair are one; all pairs are listed, whether anything is set or not."""
     rest.spawn("vm-1")
     path = "resource-definitions/vm-1/resource-connections"
     rest.put(f"{path}/bob/alice", {"override_props": {"Aux/a": "1"}})
     assert rest.get(f"{path}/ALICE/BOB")["props"] == {"Aux/a": "1"}
-    assert rest.put(f"{path}/alice/dave", {}).problem == (404, "E302")
-    rest.put(f"{path}/alice/bob", {"delete_props": ["Aux/a"]})
+    rest.put(f"{path}/alice/bob", {"delete_props": ["Aux/a", "Aux/never-set"]})
     assert "props" not in rest.get(f"{path}/bob/alice")
+    pairs = [(one["node_a"], one["node_b"]) for one in rest.get(path)]
+    assert pairs == [("alice", "bob"), ("alice", "charlie"), ("bob", "charlie")]
+    assert rest.call("GET", f"{path}/alice/dave").problem == (404, "E307")
+    assert rest.put(f"{path}/alice/bob", {"override_props": {"Nope": "1"}}).problem == (500, "E213")
+    two = {"DrbdOptions/Net/allow-two-primaries": "True"}
+    assert rest.put(f"{path}/alice/bob", {"override_props": two}).problem == (500, "E213")
+
+
+@pytest.mark.parametrize(
+    ("version", "resource", "definition"),
+    [("1.28.0", (500, "E998"), (500, "E998")), ("1.29.0", (404, "E302"), (404, "E301"))],
+)
+def test_connections_that_cannot_be(
+    rest_of: Callable[..., Any], version: str, resource: tuple[int, str], definition: tuple[int, str]
+) -> None:
+    """Before LINSTOR 1.35 a missing resource of the pair is a crash of the call."""
+    _, rest = rest_of(rest_version=version)
+    rest.spawn("vm-1")
+    path = "resource-definitions/vm-1/resource-connections"
+    assert rest.put(f"{path}/alice/dave", {}).problem == resource
+    assert rest.put("resource-definitions/nope/resource-connections/alice/bob", {}).problem == definition
+    assert rest.put(f"{path}/alice/nobody", {}).problem == (404, "E300")
+
+
+def test_a_connection_vanishes_with_a_resource(rest: Rest) -> None:
+    rest.spawn("vm-1")
+    rest.make_available("vm-1", "dave")
+    path = "resource-definitions/vm-1/resource-connections/alice/dave"
+    rest.put(path, {"override_props": {"Aux/a": "1"}})
+    rest.delete_resource("dave")
+    assert rest.call("GET", path).problem == (404, "E307")
+    rest.make_available("vm-1", "dave")
+    assert "props" not in rest.get(path)

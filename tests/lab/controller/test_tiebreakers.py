@@ -79,7 +79,7 @@ def test_keep_tiebreaker(rest_of: Callable[..., Any]) -> None:
     assert rest.flags("vm-1")["charlie"] == TIE_BREAKER
     rest.delete_resource("charlie")
     rest.make_available("vm-1", "dave")
-    assert rest.delete_resource("dave", keep=True).told == ["I10006"]
+    assert rest.delete_resource("dave", keep=True).told == ["I10002", "I10006"]
     assert rest.flags("vm-1")["dave"] == TIE_BREAKER
     props = rest.get("resource-definitions/vm-1")["props"]
     assert props["DrbdOptions/auto-add-quorum-tiebreaker"] == "True"

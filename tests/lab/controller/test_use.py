@@ -35,7 +35,7 @@ def test_in_use_is_the_primary(rest: Rest, devices: NoDevices) -> None:
     ],
 )
 def test_two_primaries(rest: Rest, devices: NoDevices, path: str) -> None:
-    """Invariant 21: definition, connection or group; only with protocol C; over when the property goes."""
+    """Invariant 21: definition, connection or group; over when the property goes."""
     rest.spawn("vm-1")
     devices.open("VM-1/0", "alice")
     assert rest.put(path, TWO).status == 200
@@ -43,12 +43,6 @@ def test_two_primaries(rest: Rest, devices: NoDevices, path: str) -> None:
     assert (
         rest.resource("vm-1", "alice")["state"] == rest.resource("vm-1", "bob")["state"] == {"in_use": True}
     )
-    devices.close("VM-1/0", "bob")
-    rest.put("resource-definitions/vm-1", {"override_props": {"DrbdOptions/Net/protocol": "B"}})
-    with pytest.raises(DeviceBusy):
-        devices.open("VM-1/0", "bob")
-    rest.put("resource-definitions/vm-1", {"delete_props": ["DrbdOptions/Net/protocol"]})
-    devices.open("VM-1/0", "bob")
     devices.close("VM-1/0", "bob")
     rest.put(path, {"delete_props": ["DrbdOptions/Net/allow-two-primaries"]})
     with pytest.raises(DeviceBusy):
