@@ -36,7 +36,8 @@ class Cloud:
     with the executables in ``datastore/`` and ``tm/``. Further keywords go to `standard_cluster`.
 
     Datastores: 100 images (resource group "one"), 101 system ("one"), 102 system ("one-three"),
-    103 system with OpenNebula's ssh driver, 104 images ("one-three").
+    103 system with OpenNebula's ssh driver, 104 images ("one-three"), 105 system with OpenNebula's shared driver,
+    whose directory is one for all hosts and the front-end.
     """
 
     def __init__(
@@ -60,7 +61,8 @@ class Cloud:
         """Start all parts; on a failure those that run already are stopped again."""
         self.images_dir.mkdir(parents=True, exist_ok=True)
         location = self.root / "one"
-        self.hosts = Hosts(self.root, HOSTS, str(location / "var" / "datastores"), FRONT_END)
+        datastores = str(location / "var" / "datastores")
+        self.hosts = Hosts(self.root, HOSTS, datastores, FRONT_END, shared=("105",))
         try:
             self.cluster = standard_cluster(self.hosts.devices, **self._cluster_options)
             self.controller = ControllerServer(self.cluster)
@@ -141,8 +143,9 @@ class Cloud:
         add(100, "linstor images", TYPE="IMAGE_DS", **linstor("one"), **safe)
         add(101, "linstor system", TYPE="SYSTEM_DS", **linstor("one"))
         add(102, "linstor system three", TYPE="SYSTEM_DS", **linstor("one-three"))
-        add(103, "ssh system", TYPE="SYSTEM_DS", TM_MAD="ssh", SHARED="NO", DISK_TYPE="FILE")
+        add(103, "ssh system", TYPE="SYSTEM_DS", TM_MAD="ssh")
         add(104, "linstor images three", TYPE="IMAGE_DS", **linstor("one-three"), **safe)
+        add(105, "shared system", TYPE="SYSTEM_DS", TM_MAD="shared")
 
 
 class _Reachable:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Union
 
+from lab.one import configuration
 from lab.one.allocation import Allocator
 from lab.one.calls import Call, Executor
 from lab.one.disks import DiskTemplate
@@ -108,7 +109,10 @@ class Oned:
 
     def add_datastore(self, id: int, name: str, **template: str) -> Datastore:
         """Register a datastore with its template; what oned adds to a template is filled in."""
-        defaults = _SYSTEM_DEFAULTS if template["TYPE"] == "SYSTEM_DS" else _IMAGE_DEFAULTS
+        if template["TYPE"] == "SYSTEM_DS":
+            defaults = configuration.system_datastore(template.get("TM_MAD", "linstor"))
+        else:
+            defaults = configuration.image_datastore()
         base_path = f"{self.tree.datastore_location}/{id}"
         store = Datastore(id, name, {**defaults, **template}, base_path)
         self.inventory.datastores[id] = store
@@ -187,36 +191,6 @@ class Oned:
         """Power all guests off and stop answering."""
         self.hypervisor.close()
         self.xmlrpc.stop()
-
-
-_IMAGE_DEFAULTS = {
-    "ALLOW_ORPHANS": "YES",
-    "CLONE_TARGET": "SELF",
-    "DISK_TYPE": "BLOCK",
-    "DS_MAD": "linstor",
-    "LN_TARGET": "NONE",
-    "PERSISTENT_SNAPSHOTS": "YES",
-    "RESTRICTED_DIRS": "/",
-    "SAFE_DIRS": "/var/tmp",
-    "TM_MAD": "linstor",
-    "CLONE_TARGET_SSH": "SELF",
-    "DISK_TYPE_SSH": "BLOCK",
-    "LN_TARGET_SSH": "NONE",
-    "TM_MAD_SYSTEM": "ssh",
-}
-
-_SYSTEM_DEFAULTS = {
-    "ALLOW_ORPHANS": "YES",
-    "DISK_TYPE": "BLOCK",
-    "DS_LIVE_MIGRATE": "NO",
-    "DS_MIGRATE": "YES",
-    "DS_MIGRATE_SNAP": "NO",
-    "PERSISTENT_SNAPSHOTS": "YES",
-    "RESTRICTED_DIRS": "/",
-    "SAFE_DIRS": "/var/tmp",
-    "SHARED": "YES",
-    "TM_MAD": "linstor",
-}
 
 
 def _template(disk: Disk) -> DiskTemplate:

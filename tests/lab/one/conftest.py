@@ -117,7 +117,7 @@ class Bench:
         self.one.add_datastore(100, "linstor img", TYPE="IMAGE_DS")
         self.one.add_datastore(101, "linstor sys", TYPE="SYSTEM_DS")
         self.one.add_datastore(102, "linstor sys2", TYPE="SYSTEM_DS")
-        self.one.add_datastore(103, "ssh sys", TYPE="SYSTEM_DS", TM_MAD="ssh", SHARED="NO", DISK_TYPE="FILE")
+        self.one.add_datastore(103, "ssh sys", TYPE="SYSTEM_DS", TM_MAD="ssh")
 
     def plan(self, call: str, script: str, once: bool = True) -> None:
         """Let the next (or every) call such as ``tm.clone`` run `script` instead."""
