@@ -199,16 +199,24 @@ class TestMoveBetweenHosts:
         assert site.has("bob")
 
     def test_a_source_that_is_down_ends_it_before_the_destination_is_touched(self, site: Site) -> None:
-        site.fill("bob")
+        site.fill("bob", 106)
         site.hosts.set_link("alice", "refused")
-        assert site.move("ssh", "alice", "bob") == 255
-        assert len(site.files("bob")) == 3
+        assert site.move("ssh", "alice", "bob", new=106) == 255
+        assert len(site.files("bob", 106)) == 3
 
     def test_a_destination_that_is_down_leaves_the_source(self, site: Site) -> None:
         site.fill("alice")
         site.hosts.set_link("bob", "refused")
         assert site.move("ssh", "alice", "bob") == 255
         assert len(site.files("alice")) == 3
+
+    def test_a_source_that_can_not_be_read_in_full_stays(self, site: Site) -> None:
+        site.fill("alice")
+        tar = site.hosts.layout.host_bin / "tar"
+        tar.write_text('#!/bin/sh\nPATH=/usr/bin:/bin\ntar "$@"\ncase $* in *-cf*) exit 1 ;; esac\n')
+        tar.chmod(0o755)
+        assert site.move("ssh", "alice", "bob") == 1
+        assert (len(site.files("alice")), len(site.files("bob"))) == (3, 3)
 
     def test_a_source_that_is_missing_costs_the_destination(self, site: Site) -> None:
         site.fill("bob")
@@ -263,6 +271,8 @@ class TestPremigrate:
             *state,
         ]
         assert (site.has("alice"), site.has("bob")) == (True, False)
+        own = [call for call in site.hosts.calls if call["argv"][1:] == ["bash", "-s"]]
+        assert len(own) == 1, "it does not call itself"
 
     def test_a_called_manager_calls_nobody(self, site: Site) -> None:
         assert site.migrate("ssh/premigrate", ["linstor"], more="qcow2").returncode == 0
@@ -300,6 +310,7 @@ class TestPremigrate:
     def test_local_calls_nobody_when_the_first_disk_is_its_own(self, site: Site) -> None:
         assert site.migrate("local/premigrate", ["local", "linstor"]).returncode == 0
         assert site.notes() == []
+        assert len(site.hosts.calls) == 1
 
     def test_local_can_not_do_without_disks(self, site: Site) -> None:
         assert site.migrate("local/premigrate", []).returncode == 1
@@ -329,6 +340,12 @@ class TestPostmigrate:
         site.fill("alice")
         assert site.migrate("ssh/postmigrate", ["linstor"], hosts="alice alice").returncode == 0
         assert (site.has("alice"), site.notes()) == (True, [])
+
+    def test_on_one_host_the_old_datastore_is_left(self, site: Site) -> None:
+        site.show(4, [106, 103])
+        site.fill("alice", 106)
+        assert site.migrate("ssh/postmigrate", ["linstor"], hosts="alice alice").returncode == 0
+        assert (site.has("alice", 106), len(site.notes())) == (False, 4)
 
     def test_a_source_that_is_down(self, site: Site) -> None:
         site.hosts.set_link("alice", "refused")
