@@ -26,6 +26,20 @@ IMAGE = PREFIX + "image"
 VM = PREFIX + "vm"
 DISK = PREFIX + "disk"
 COMPLETE = PREFIX + "complete"
+SHARED = PREFIX + "shared"
+"""On the volume of a SHAREABLE image that several VMs may have open for writing."""
+
+MIGRATION = PREFIX + "migration"
+"""Source and target of a live migration for which the resource definition allows two primaries."""
+
+TWO_PRIMARIES = "DrbdOptions/Net/allow-two-primaries"
+PROTOCOL = "DrbdOptions/Net/protocol"
+
+SHARING = (TWO_PRIMARIES, PROTOCOL, SHARED)
+"""What makes a volume one that several VMs may have open for writing."""
+
+NOT_FOR_COPIES = (TWO_PRIMARIES, MIGRATION, SHARED)
+"""What a clone must not take along from its origin."""
 
 
 def image(image_id: int) -> str:
@@ -50,6 +64,11 @@ def vm_disk(image_resource: str, vm_id: int, disk_id: int) -> str:
 def volatile(vm_id: int, disk_id: int) -> str:
     """The resource of a volatile disk or a swap disk."""
     return f"OpenNebula-Volatile-vm{vm_id}-disk{disk_id}"
+
+
+def in_transit(resource: str) -> str:
+    """The copy of a volatile disk while its data moves to other storage pools."""
+    return f"{resource}-moving"
 
 
 def is_legacy_context(resource: str, vm_id: int) -> bool:

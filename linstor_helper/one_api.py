@@ -32,6 +32,7 @@ class _Kind(NamedTuple):
 _VM = _Kind("VM", "one.vm.info", "onevm")
 _DATASTORE = _Kind("datastore", "one.datastore.info", "onedatastore")
 _IMAGE = _Kind("image", "one.image.info", "oneimage")
+_HOST = _Kind("host", "one.host.info", "onehost")
 
 
 class _Unusable(Exception):
@@ -64,6 +65,10 @@ class OneApi:
     def image(self, image_id: int) -> bytes:
         """The <IMAGE> document; raises as ``vm``."""
         return self._document(_IMAGE, image_id)
+
+    def host(self, host_id: int) -> bytes:
+        """The <HOST> document; raises as ``vm``."""
+        return self._document(_HOST, host_id)
 
     def _document(self, kind: _Kind, object_id: int) -> bytes:
         endpoint = self._endpoint()

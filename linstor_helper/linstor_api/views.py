@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from linstor_helper import names
 from linstor_helper.ports import Node, Resource, ResourceDefinition, Space
 from linstor_helper.units import Size
 
@@ -30,16 +31,30 @@ def resource(data: Mapping[str, Any]) -> Resource:
     shown: Mapping[str, Any] = next(
         (one for one in data.get("volumes") or [] if one.get("volume_number") == 0), {}
     )
+    drbd = layer.get("drbd") or {}
+    in_use = (data.get("state") or {}).get("in_use")
     return Resource(
         data["name"],
         data["node_name"],
         frozenset(data.get("flags") or ()),
-        (data.get("state") or {}).get("in_use"),
+        in_use,
         _stack(layer),
         volume.get("device_path") or None,
         _disk_state(layer, volume, shown),
         shown.get("provider_kind"),
+        # LINSTOR keeps what was true last for a satellite that is gone
+        None if in_use is None else drbd.get("may_promote"),
+        tuple(sorted(p for p, one in (drbd.get("connections") or {}).items() if not one.get("connected"))),
     )
+
+
+def two_primaries(data: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """The pairs of ``GET .../resource-connections`` on which two primaries are allowed."""
+    return [
+        (one["node_a"], one["node_b"])
+        for one in data
+        if (one.get("props") or {}).get(names.TWO_PRIMARIES) == "yes"
+    ]
 
 
 def _disk_state(

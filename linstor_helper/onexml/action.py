@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 
 from linstor_helper.errors import UsageError
-from linstor_helper.onexml.objects import datastore_of, image_of
+from linstor_helper.onexml.objects import datastore_of, image_of, vm_of
 from linstor_helper.onexml.reading import parse
-from linstor_helper.onexml.records import Datastore, Image
+from linstor_helper.onexml.records import Datastore, Image, Vm
 
 MAX_BYTES = 16 * 1024 * 1024
 """The longest base64 text that is read; real ones have a few kilobytes."""
@@ -63,6 +63,15 @@ def read_action(args: Sequence[str], stdin: BinaryIO) -> DriverAction:
         datastore_location=root.text("DATASTORE_LOCATION").strip() or None,
         monitor_vm_disks=root.flag("MONITOR_VM_DISKS"),
     )
+
+
+def read_vm(payload: bytes) -> Vm:
+    """The <VM> that pre-, post- and failmigrate get in base64; its history is the newest record only.
+
+    Raises UsageError.
+    """
+    origin = "the XML on standard input"
+    return vm_of(parse(_decode(payload, origin), "VM", origin))
 
 
 def drain(stdin: BinaryIO) -> bytes:

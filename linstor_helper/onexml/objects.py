@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""<IMAGE>, <DATASTORE> and <VM> (OpenNebula 5.12 ... 7.4)."""
+"""<IMAGE>, <DATASTORE>, <HOST> and <VM> (OpenNebula 5.12 ... 7.4)."""
 
 from __future__ import annotations
 
 from linstor_helper.onexml.reading import Node, parse
-from linstor_helper.onexml.records import Datastore, Disk, Image, Vm
+from linstor_helper.onexml.records import Datastore, Disk, Host, Image, Vm
 from linstor_helper.units import Size
 
 
@@ -21,6 +21,12 @@ def parse_datastore(document: bytes, origin: str = "the XML of the datastore") -
 def parse_image(document: bytes, origin: str = "the XML of the image") -> Image:
     """Reads an <IMAGE>; see ``parse_vm``."""
     return image_of(parse(document, "IMAGE", origin))
+
+
+def parse_host(document: bytes, origin: str = "the XML of the host") -> Host:
+    """Reads a <HOST>; see ``parse_vm``."""
+    node = parse(document, "HOST", origin)
+    return Host(node.number("ID"), node.required("NAME"), node.number("STATE"), _ids(node.child("VMS")))
 
 
 def image_of(node: Node) -> Image:
@@ -41,6 +47,7 @@ def image_of(node: Node) -> Image:
         md5=attributes.get("MD5", "").strip(),
         sha1=attributes.get("SHA1", "").strip(),
         template=attributes,
+        vms=_ids(node.find("VMS")),
     )
 
 
@@ -57,7 +64,8 @@ def datastore_of(node: Node) -> Datastore:
 
 
 def vm_of(node: Node) -> Vm:
-    last = _last_history(node)
+    history = _history(node)
+    last = history[-1] if history else None
     return Vm(
         id=node.number("ID"),
         name=node.text("NAME"),
@@ -66,6 +74,8 @@ def vm_of(node: Node) -> Vm:
         disks=tuple(_disk_of(disk) for disk in node.child("TEMPLATE").children("DISK")),
         host=None if last is None else last.required("HOSTNAME"),
         system_ds_id=None if last is None else last.number("DS_ID"),
+        system_tm="" if last is None else last.text("TM_MAD").strip(),
+        host_ids={one.required("HOSTNAME"): one.number("HID") for one in history if one.text("HID")},
     )
 
 
@@ -91,8 +101,15 @@ def _disk_of(node: Node) -> Disk:
     )
 
 
-def _last_history(vm: Node) -> Node | None:
-    """The newest history record; documents on stdin have only that one, others have all."""
+def _history(vm: Node) -> list[Node]:
+    """The history records, the newest last; documents on stdin have only that one."""
     records = vm.find("HISTORY_RECORDS")
     history = [] if records is None else records.children("HISTORY")
-    return max(history, key=lambda record: record.number("SEQ"), default=None)
+    return sorted(history, key=lambda record: record.number("SEQ"))
+
+
+def _ids(parent: Node | None) -> tuple[int, ...]:
+    """The numbers in the <ID> children."""
+    if parent is None:
+        return ()
+    return tuple(int(child.text) for child in parent.element.findall("ID") if child.text)

@@ -40,6 +40,8 @@ class Image(NamedTuple):
     md5: str
     sha1: str
     template: Mapping[str, str]
+    vms: tuple[int, ...]
+    """Ids of the VMs that have it as a disk."""
 
     @property
     def is_cdrom(self) -> bool:
@@ -103,6 +105,21 @@ class Disk(NamedTuple):
         return self.type.upper().endswith("CDROM")
 
 
+class Host(NamedTuple):
+    """A <HOST>."""
+
+    id: int
+    name: str
+    state: int
+    vms: tuple[int, ...]
+    """Ids of the VMs that occupy it; those that are stopped or undeployed do not."""
+
+    @property
+    def dead(self) -> bool:
+        """Whether OpenNebula has given it up: ERROR, MONITORING_ERROR, OFFLINE (Host.h)."""
+        return self.state in (3, 5, 8)
+
+
 class Vm(NamedTuple):
     """A <VM>."""
 
@@ -114,6 +131,10 @@ class Vm(NamedTuple):
     host: str | None
     """Where the VM is or was last; None before its first deployment."""
     system_ds_id: int | None
+    system_tm: str
+    """TM_MAD of its system datastore; empty before its first deployment."""
+    host_ids: Mapping[str, int]
+    """Ids of all hosts on which it was, by their names."""
 
     def disk(self, disk_id: int) -> Disk:
         """Raises UsageError when the VM has no such disk (the context ISO is none)."""

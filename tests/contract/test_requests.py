@@ -56,7 +56,8 @@ def test_requests_per_method(server: ControllerServer, controller: LinstorContro
         [f"POST {RD}/vm-1/resources/dave/unmake-available"]
         if new(version)
         else [
-            f"GET {RD}/vm-1/resources/dave",
+            f"GET {RD}/vm-1/resources",
+            f"GET {RD}/vm-1/resource-connections",
             f"DELETE {RD}/vm-1/resources/dave?keep_tiebreaker=True",
         ]
     )
@@ -67,7 +68,7 @@ def test_requests_per_method(server: ControllerServer, controller: LinstorContro
         assert cost() == (
             [f"POST {RD}/vm-1/resources/{node}/unmake-available"]
             if new(version)
-            else [f"GET {RD}/vm-1/resources/{node}"]
+            else [f"GET {RD}/vm-1/resources", f"GET {RD}/vm-1/resource-connections"]
         )
     controller.modify("vm-1", {"Aux/one/vm": "1"})
     assert cost() == [f"PUT {RD}/vm-1"]

@@ -79,6 +79,7 @@ class TestCapturedCalls:
             md5="",
             sha1="",
             template=found.require_image().template,
+            vms=(),
         )
         assert str(found.datastore) == "datastore 100 (linstor img)"
         assert found.datastore.template["LINSTOR_RESOURCE_GROUP"] == "rg0"
