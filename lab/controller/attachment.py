@@ -59,7 +59,9 @@ class Attachment:
         for number in sorted(resource.exposed):
             self.cluster.devices.hide(rd.content_key(number), resource.node)
             resource.exposed.discard(number)
-            resource.access.pop(number, None)
+            if resource.access.pop(number, READ_WRITE) != READ_WRITE:
+                # the next resource there starts anew
+                self.cluster.devices.set_access(rd.content_key(number), resource.node, READ_WRITE)
 
     def refresh(self, rd: ResourceDefinition, reply: Reply | None = None) -> None:
         """After a change: let the satellites adjust DRBD, and the hosts see what came of it."""

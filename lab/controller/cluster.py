@@ -221,6 +221,8 @@ class Cluster:
     def heal(self) -> None:
         """End a partition: replicas that missed writes are filled again."""
         with self.lock:
+            for rd in self.rds.values():
+                self.freshness.update(rd)
             self.connectivity.heal()
             self._refresh_all()
 

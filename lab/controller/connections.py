@@ -29,7 +29,7 @@ class Connections:
         pair = self._ends(rd_name, node_a, node_b, reply)
         rd = self.cluster.rd(rd_name)
         settings = dict(rd.connections.get(pair, {}))
-        props.change(reply, "connection", settings, body)
+        changed = props.change(reply, "connection", settings, body)
         if settings:
             rd.connections[pair] = settings
         else:
@@ -37,6 +37,8 @@ class Connections:
         reply.success(
             codes.MODIFIED, f"Connection of '{rd.name}' between '{node_a}' and '{node_b}' modified."
         )
+        if not changed:
+            return reply
         self.cluster.attachment.refresh(rd, reply)
         for node in pair:
             if not self.cluster.nodes[node].online:

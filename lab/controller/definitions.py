@@ -146,9 +146,11 @@ class Definitions:
         if changed & {AUTO_ADD, QUORUM} and rd.resources:
             self.cluster.tie_breaker.update(rd, reply)
             self.cluster.deployment.apply(rd, reply)
+        if not changed:
+            return
         self.cluster.attachment.refresh(rd, reply)
         for resource in rd.resources.values():
-            if changed and not self.cluster.nodes[key(resource.node)].online:
+            if not self.cluster.nodes[key(resource.node)].online:
                 reply.not_connected(resource.node)
 
     @locked
@@ -179,6 +181,7 @@ class Definitions:
                 continue
             for volume in resource.volumes.values():
                 # every volume is looked at: a look makes a simulated sync advance
-                synced = (volume.sync is None or volume.sync.look()) and volume.made and synced
+                filled = volume.sync is None or volume.sync.look()
+                synced = filled and volume.made and not volume.outdated and synced
         self.cluster.settle(rd)
         return {"synced_on_all": synced}

@@ -11,13 +11,13 @@ from lab.controller.locking import locked
 from lab.controller.model import Resource, ResourceDefinition
 from lab.controller.names import key
 from lab.controller.tiebreaker import AUTO_ADD
+from lab.controller.windows import RETRY_SECONDS
 from lab.devices_protocol import DeviceBusy
 
 if TYPE_CHECKING:
     from lab.controller.cluster import Cluster
 
 ZFS_DELETE_STRATEGY = "StorDriver/Zfs/DeleteStrategy"
-_RETRY_SECONDS = 60.0
 
 
 class Deletion:
@@ -106,7 +106,7 @@ class Deletion:
     def _put_off(self, rd: ResourceDefinition, resource: Resource) -> None:
         if rd.drbd:
             resource.flags.discard("DELETE")
-        rd.retry_at = self.cluster.clock() + _RETRY_SECONDS
+        rd.retry_at = self.cluster.clock() + RETRY_SECONDS
 
     def retry(self, rd: ResourceDefinition) -> None:
         """Try again what failed, when it is time."""
@@ -181,7 +181,7 @@ class Deletion:
                 if "DELETE" not in rd.flags:
                     self._put_off(rd, resource)
         if message:
-            rd.retry_at = self.cluster.clock() + _RETRY_SECONDS
+            rd.retry_at = self.cluster.clock() + RETRY_SECONDS
             report = self.cluster.satellites.report(resource.node, message)
             reply.error(
                 codes.UNKNOWN_ERROR,

@@ -215,7 +215,7 @@ class Snapshot:
 class ResourceDefinition:
     """``contents``: volume numbers whose bytes exist. ``windows``: pairs of node keys between which DRBD allows
     two Primaries now; ``writers``: nodes that the devices were told to let write together; ``died_primary``:
-    keys of nodes that went down as Primary; ``retry_at``: when a failed deletion is tried again.
+    keys of nodes that went down as Primary; ``retry_at``: when satellites that failed are asked again.
 
     ``migration``: (source, target) of the managed window; ``protocol_before``: the connection on which that
     window changed the protocol (None: on the definition), and the value that was set there.

@@ -62,6 +62,7 @@ class Nodes:
                 rd.died_primary.add(key(node.name))
             elif running:
                 rd.died_primary.discard(key(node.name))
+            self.cluster.freshness.update(rd)
         self.cluster.connectivity.power(key(node.name), running)
         for rd in affected:
             self.cluster.attachment.refresh(rd)

@@ -2,7 +2,8 @@
 """Two Primaries: what the properties say, and what DRBD really allows after the satellites tried to adjust it.
 
 DRBD refuses to forbid two Primaries on a connection while both ends are Primary, and to allow them with
-another protocol than C. The property is changed then, the connection is not, and each later adjust tries again.
+another protocol than C. The property is changed then, the connection is not, and each later adjust tries again:
+one that a change brings about, or the controller's own after a minute.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 TWO_PRIMARIES = "DrbdOptions/Net/allow-two-primaries"
 PROTOCOL = "DrbdOptions/Net/protocol"
+RETRY_SECONDS = 60.0
 
 Pair = tuple[str, str]
 
@@ -87,6 +89,7 @@ class Windows:
         return rd.resources[name].deployed and self.cluster.nodes[name].online
 
     def _complain(self, rd: ResourceDefinition, name: str, reply: Reply | None) -> None:
+        rd.retry_at = self.cluster.clock() + RETRY_SECONDS
         if reply is None:
             return
         node = self.cluster.nodes[name].name
