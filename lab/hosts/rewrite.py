@@ -18,10 +18,11 @@ from lab.hosts.layout import PROGRAMS, Layout
 from lab.hosts.session import SYSTEM_PATH
 
 COMMANDS = """
-    [ bash blkdiscard blkid blockdev cat chmod chown cmp cp dd df du e2fsck fallocate file find flock
-    fsck.ext4 fuser head install ln ls md5sum mkdir mke2fs mkfs mkfs.ext2 mkfs.ext3 mkfs.ext4 mkfs.xfs
-    mkfs.btrfs mkswap mktemp mount mv od qemu-img readlink realpath resize2fs rm rmdir sed sh sha1sum
-    sha256sum sha512sum stat sync tail tar tee test touch truncate umount wc xxd
+    [ awk bash blkdiscard blkid blockdev cat chmod chown cmp cp cut dd df diff du dumpe2fs e2fsck
+    fallocate file find flock fsck.ext4 fsfreeze fuser grep gzip head install ln ls md5sum mkdir mke2fs
+    mkfs mkfs.btrfs mkfs.ext2 mkfs.ext3 mkfs.ext4 mkfs.xfs mkswap mktemp mount mv od qemu-img readlink
+    realpath resize2fs rm rmdir sed sh sha1sum sha256sum sha512sum sort stat sync tail tar tee test
+    touch truncate umount wc wipefs xxd
 """.split()  # noqa: SIM905 - a list literal would take a line for each
 
 

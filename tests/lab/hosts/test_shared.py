@@ -70,3 +70,39 @@ def test_links_travel_with_a_directory(hosts, ssh, directory):
     with hosts.open_disk("bob", f"{own}/7/disk.0") as guest:
         hosts.devices.hide("IMG/0", "alice")
         guest.write(0, b"still there")
+
+
+def test_commands_of_host_scripts_find_the_hosts_own_files(hosts, ssh):
+    own, shared = hosts.layout.datastores / "103", hosts.layout.datastores / "105"
+    script = f"""
+        set -e
+        mkdir -p {own}/7 {own}/8
+        file=$(mktemp -p {own}/7 XXXX)
+        case $file in {own}/7/????) echo named ;; esac
+        printf 'b\\na\\n' | dd of="$file" status=none
+        sort {own}/7/* | cmp - <(printf 'a\\nb\\n')
+        mv "$file" {own}/8/vm.xml
+        find {own}/7 {own}/8 -mindepth 1 -name '*.xml'
+        grep -c a {own}/8/vm.xml
+        truncate -s 1M {own}/8/disk.1
+        tar -C {own} --sparse -cf {shared}/packed.tar 8
+        tar --extract --sparse --file={shared}/packed.tar --directory={own}/7
+        cmp {own}/7/8/vm.xml {own}/8/vm.xml
+        diff -r {own}/7/8 {own}/8
+        stat -c '%n %s' {own}/7/8/disk.1
+        cp -a {own}/8 {shared}/8
+        du -s --apparent-size -B1M {shared}/8/disk.1
+    """
+    if hosts.isolation == "rewrite":
+        script = script.replace(f"{own}/7/* |", '"$file" |')
+    done = ssh.script("alice", script)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode().splitlines() == [
+        "named",
+        f"{own}/8/vm.xml",
+        "1",
+        f"{own}/7/8/disk.1 {1 << 20}",
+        f"1\t{shared}/8/disk.1",
+    ]
+    assert not own.exists()
+    assert (shared / "8" / "vm.xml").read_text() == "b\na\n"
