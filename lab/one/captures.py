@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lab.one.calls import Call
 from lab.one.runner import Oned
-from lab.one.scripts import VMM_ENVIRONMENT
+from lab.one.scripts import VMM_ENVIRONMENT, tm_action
 
 CAPTURED_LOCATION = "/srv/one"
 CAPTURED_FRONT_END = "vm"
@@ -104,7 +104,11 @@ class Replayer:
             assert found is not None
             answers[kind, int(found.group(1))] = xml
         try:
-            path = self._one.tree.remotes / call.driver / call.driver_name / call.action
+            remotes = self._one.tree.remotes
+            if call.driver == "tm":
+                path = tm_action(remotes, call.driver_name, call.action)
+            else:
+                path = remotes / call.driver / call.driver_name / call.action
             argv = [self.translate_argument(one) for one in call.argv]
             extra = VMM_ENVIRONMENT if "LIVE_DISK_SNAPSHOTS" in call.env else {}
             return self._one.executor.run(path, argv, self._stdin(call), extra)

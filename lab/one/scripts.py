@@ -72,7 +72,12 @@ class ScriptRunner:
     def _line(self, line: str, extra: Mapping[str, str] | None = None, stdin: str = "") -> Call:
         words = line.split()
         action, driver, arguments = words[0].lower(), words[1], words[2:]
-        path = self._remotes / "tm" / driver / action
-        if not path.exists() and "." in action:
-            path = path.with_name(action.rpartition(".")[0])
-        return self._executor.run(path, arguments, stdin, extra)
+        return self._executor.run(tm_action(self._remotes, driver, action), arguments, stdin, extra)
+
+
+def tm_action(remotes: Path, driver: str, action: str) -> Path:
+    """The executable of an action; one with the suffix of a system driver falls back to the plain one."""
+    path = remotes / "tm" / driver / action
+    if not path.exists() and "." in action:
+        return path.with_name(action.rpartition(".")[0])
+    return path

@@ -23,7 +23,7 @@ for plan in "$PLANS/$kind.$action.once" "$PLANS/$kind.$action"; do
         exit
     fi
 done
-case $kind.$action in
+case $kind.${action%.*} in
     datastore.stat) echo 1024 ;;
     datastore.cp | datastore.clone) echo "OpenNebula-Image-${!#} raw" ;;
     datastore.mkfs) echo "OpenNebula-Image-${!#}" ;;

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
+import shutil
 import xmlrpc.client
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 from lxml import etree
 
-from lab.one import VirtualMachine
+from lab.one import Image, ImageState, VirtualMachine
 from lab.one.captures import CapturedCall, load
 from lab.one.model import Datastore, ImageType
 from lab.one.scripts import VMM_ENVIRONMENT
@@ -87,6 +89,15 @@ def pick(xml: str) -> dict[str, Any]:
     }
 
 
+def stdin_shape(text: str, encoded: bool = True) -> Any:
+    """Of a VM on standard input: what `pick` takes, and its number of history records."""
+    if not text:
+        return None
+    xml = base64.b64decode(text).decode() if encoded else text
+    assert ("<USER_TEMPLATE/>" in xml) == ("</USER_TEMPLATE>" not in xml)
+    return pick(xml), xml.count("<HISTORY>")
+
+
 def normal(argv: Iterable[str], location: str, vm: str | None) -> list[str]:
     words = [word.replace(location, "/srv/one") for word in argv]
     if vm is None:
@@ -102,9 +113,47 @@ class Stage:
         self.bench = Bench(root)
         self.one = self.bench.one
         self.location = str(self.one.tree.location)
-        for call in scenario("00-setup"):
-            self._add_datastore(etree.fromstring(call.stdin).find("DATASTORE"))
+        for call in scenario("00-setup", "v2-00"):
+            if call.action == "monitor":
+                self._add_datastore(etree.fromstring(call.stdin).find("DATASTORE"))
         self._record_documents()
+
+    def adopt_images(self, *setup: str) -> None:
+        """The images of captured scenarios, without a call."""
+        for call in scenario(*setup):
+            if call.action in ("cp", "mkfs"):
+                xml = etree.fromstring(call.stdin).find("IMAGE")
+                number = int(call.argv[0])
+                image = Image(
+                    number,
+                    xml.findtext("NAME"),
+                    ImageType(int(xml.findtext("TYPE"))),
+                    int(xml.findtext("DATASTORE_ID")),
+                    int(xml.findtext("SIZE")),
+                    persistent=xml.findtext("PERSISTENT") == "1",
+                    format="raw",
+                    source=f"OpenNebula-Image-{number}",
+                    state=ImageState.READY,
+                    template={one.tag: one.text for one in xml.find("TEMPLATE")},
+                )
+                self.one.inventory.images[number] = image
+
+    def record_ssh(self) -> None:
+        """Recorders for OpenNebula's ssh driver and for the suffixed actions of ours, as in the capture."""
+        scripts = self.bench.drivers / "tm"
+        for script in list(scripts.iterdir()):
+            shutil.copy(script, script.with_name(f"{script.name}.ssh"))
+        own = self.one.tree.remotes / "tm" / "ssh"
+        shutil.rmtree(own)
+        own.symlink_to(scripts)
+
+    def fail_at(self, action: str, ending: str, text: str) -> None:
+        """Let each call of a transfer action with such an argument fail, until `work_again`."""
+        script = f'case " $* " in *"{ending} "*) echo "{text}" >&2; exit 1 ;; esac'
+        self.bench.plan(f"tm.{action}", script, once=False)
+
+    def work_again(self, action: str) -> None:
+        (self.bench.plans / f"tm.{action}").unlink()
 
     def _add_datastore(self, xml: Any) -> None:
         number = int(xml.findtext("ID"))
@@ -160,10 +209,12 @@ class Stage:
             for disk in vm.findall("TEMPLATE/DISK")
         ]
         context = {
-            one.tag: one.text for one in vm.find("TEMPLATE/CONTEXT") if one.tag not in ("DISK_ID", "TARGET")
+            one.tag: one.text
+            for one in vm.findall("TEMPLATE/CONTEXT/*")
+            if one.tag not in ("DISK_ID", "TARGET")
         }
         return self.one.vm_instantiate(
-            disks, host, datastore=datastore, context=context, name=vm.findtext("NAME")
+            disks, host, datastore=datastore, context=context or False, name=vm.findtext("NAME")
         )
 
     def documents(self) -> list[dict[str, str]]:
@@ -181,8 +232,16 @@ class Stage:
             for path in paths
         ]
 
-    def compare(self, captured: list[CapturedCall], since: int) -> None:
+    def compare_arguments(self, captured: list[CapturedCall], since: int) -> None:
         """The calls made since then are the captured ones, in their order."""
+        made = self.one.calls[since:]
+        assert [call.name for call in made] == [call.name for call in captured]
+        for call, wanted in zip(made, captured):
+            expected = normal(wanted.argv, "/srv/one", wanted.argv[-2])
+            assert normal(call.argv, self.location, call.argv[-2]) == expected, wanted.seq
+
+    def compare(self, captured: list[CapturedCall], since: int) -> None:
+        """The calls made since then are the captured ones, and oned shows what it showed then."""
         made = self.one.calls[since:]
         documents = self.documents()[-len(made) :]
         assert [call.name for call in made] == [call.name for call in captured]
@@ -192,6 +251,7 @@ class Stage:
             assert pick(answers["vm"]) == pick(wanted.documents["vm"]), wanted.seq
             assert shape(answers["datastore"], self.location) == shape(wanted.documents["datastore"])
             assert (VMM_ENVIRONMENT.keys() <= call.env.keys()) == ("LIVE_DISK_SNAPSHOTS" in wanted.env)
+            assert stdin_shape(call.stdin) == stdin_shape(wanted.stdin, encoded=False), wanted.seq
 
 
 def _given_by_user(disk: Any, tag: str) -> bool:
