@@ -26,12 +26,15 @@ def parse_image(document: bytes, origin: str = "the XML of the image") -> Image:
 def parse_host(document: bytes, origin: str = "the XML of the host") -> Host:
     """Reads a <HOST>; see ``parse_vm``."""
     node = parse(document, "HOST", origin)
-    return Host(node.number("ID"), node.required("NAME"), node.number("STATE"), _ids(node.child("VMS")))
+    return Host(
+        node.number("ID"), node.required("NAME"), node.number("STATE"), node.child("VMS").numbers("ID")
+    )
 
 
 def image_of(node: Node) -> Image:
     template = node.find("TEMPLATE")
     attributes = {} if template is None else template.scalars()
+    vms = node.find("VMS")
     return Image(
         id=node.optional_id("ID"),
         path=node.text("PATH"),
@@ -47,7 +50,7 @@ def image_of(node: Node) -> Image:
         md5=attributes.get("MD5", "").strip(),
         sha1=attributes.get("SHA1", "").strip(),
         template=attributes,
-        vms=_ids(node.find("VMS")),
+        vms=() if vms is None else vms.numbers("ID"),
     )
 
 
@@ -106,10 +109,3 @@ def _history(vm: Node) -> list[Node]:
     records = vm.find("HISTORY_RECORDS")
     history = [] if records is None else records.children("HISTORY")
     return sorted(history, key=lambda record: record.number("SEQ"))
-
-
-def _ids(parent: Node | None) -> tuple[int, ...]:
-    """The numbers in the <ID> children."""
-    if parent is None:
-        return ()
-    return tuple(int(child.text) for child in parent.element.findall("ID") if child.text)

@@ -52,6 +52,10 @@ class Node(NamedTuple):
         """Raises UsageError when the child is missing or not an integer."""
         return self._number(tag, self.required(tag))
 
+    def numbers(self, tag: str) -> tuple[int, ...]:
+        """Of all children of that name.  Raises UsageError when one is not an integer."""
+        return tuple(self._number(tag, child.element.text or "") for child in self.children(tag))
+
     def optional_number(self, tag: str) -> int | None:
         """None when the child is missing or empty."""
         text = self.text(tag)

@@ -28,6 +28,7 @@ VM = next(
     for call in load(Path(__file__).parents[1] / "data" / "captures")
     if call.scenario == "b01-instantiate-deploy" and "vm" in call.documents
 )
+KINDS = [("vm", "VM"), ("datastore", "datastore"), ("image", "image"), ("host", "host")]
 PASSWORD = SESSION.partition(":")[2]
 
 
@@ -107,13 +108,15 @@ class TestByXmlRpc:
         assert api.vm(0).decode() == VM
         assert onexml.parse_datastore(api.datastore(100)).name == "img \xfc & more"
         assert onexml.parse_image(api.image(5)).datastore_id == 100
+        assert onexml.parse_host(api.host(0)) == (0, "alice", 2, ())
         assert client.requests == [
             ("one.vm.info", True),
             ("one.datastore.info", True),
             ("one.image.info", True),
+            ("one.host.info", True),
         ]
 
-    @pytest.mark.parametrize(("kind", "name"), [("vm", "VM"), ("datastore", "datastore"), ("image", "image")])
+    @pytest.mark.parametrize(("kind", "name"), KINDS)
     def test_missing_object(self, client: Client, kind: str, name: str) -> None:
         with pytest.raises(NotFoundError, match=f"^{name} 99 does not exist in OpenNebula$"):
             getattr(client.api(), kind)(99)
@@ -171,6 +174,11 @@ class TestByCommand:
         client.one.xmlrpc.faults.proxy_page = 1
         assert onexml.parse_datastore(client.api().datastore(100)).template["LINSTOR_RESOURCE_GROUP"] == "one"
 
+    def test_a_host_that_is_lost(self, client: Client) -> None:
+        client.one.host_error("alice")
+        client.one.xmlrpc.faults.proxy_page = 1
+        assert onexml.parse_host(client.api().host(0)).dead
+
     def test_when_oned_cannot_be_reached(self, client: Client, command: Path) -> None:
         client.one.xmlrpc.stop()
         assert client.api().vm(0).decode() == VM
@@ -225,7 +233,7 @@ class TestByCommand:
         client.environment["ONE_XMLRPC"] = "http://localhost:x/"
         assert client.api().vm(0).decode() == VM
 
-    @pytest.mark.parametrize(("kind", "name"), [("vm", "VM"), ("datastore", "datastore"), ("image", "image")])
+    @pytest.mark.parametrize(("kind", "name"), KINDS)
     def test_missing_object(self, client: Client, kind: str, name: str) -> None:
         client.one.xmlrpc.faults.proxy_page = 1
         with pytest.raises(NotFoundError, match=f"^{name} 99 does not exist in OpenNebula$"):

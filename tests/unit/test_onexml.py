@@ -30,6 +30,9 @@ VM = (
 )
 
 
+HOST = "<HOST><ID>4</ID><NAME>alice</NAME><STATE>{state}</STATE><VMS>{vms}</VMS></HOST>"
+
+
 def captured(scenario: str, action: str) -> CapturedCall:
     """The first call of an action of our datastore or transfer driver in a scenario."""
     return next(
@@ -119,6 +122,23 @@ class TestCapturedCalls:
                 parse(xml.encode())
                 count += 1
         assert count > 100
+
+    @pytest.mark.parametrize("action_name", ["premigrate", "postmigrate", "failmigrate"])
+    def test_vm_on_standard_input_of_a_live_migration(self, action_name: str) -> None:
+        """Only the record of the destination is there, and oned says MIGRATE."""
+        call = captured(
+            "b19-migrate-live-vmm-fails" if action_name == "failmigrate" else "b12-migrate-live", action_name
+        )
+        assert call.stdin_encoding == "base64"
+        machine = onexml.read_vm(encode(call.stdin))
+        source, destination, directory, vm_id, datastore = call.argv
+        assert (machine.id, machine.host, machine.system_ds_id) == (int(vm_id), destination, int(datastore))
+        assert (machine.lcm_state, machine.system_tm) == (4, "linstor")
+        assert list(machine.host_ids) == [destination]
+        assert machine.disks == onexml.parse_vm(call.documents["vm"].encode()).disks
+        everything = onexml.parse_vm(call.documents["vm"].encode())
+        assert {source, destination} == set(everything.host_ids)
+        assert everything.host == destination
 
     def test_disks_of_a_vm(self) -> None:
         call = captured("b01-instantiate-deploy", "clone")
@@ -316,12 +336,32 @@ class TestHostileXml:
         with pytest.raises(UsageError, match="longer"):
             onexml.read_action(["5"], io.BytesIO(padded + b"\n"))
 
+    @pytest.mark.parametrize(
+        ("payload", "message"),
+        [
+            (b"", "missing"),
+            (b"<VM/>", "not base64"),
+            (encode("<VM>"), "cannot be parsed"),
+            (encode("<!DOCTYPE VM []><VM/>"), "has a DOCTYPE"),
+            (encode("<HOST/>"), "is a <HOST>, not a <VM>"),
+            (encode(" " * 8192) * 2048, "longer than"),
+        ],
+        ids=["nothing", "no base64", "not closed", "DOCTYPE", "another root", "too long"],
+    )
+    def test_vm_on_standard_input(self, payload: bytes, message: str) -> None:
+        with pytest.raises(
+            UsageError, match=f"^the XML on standard input {message}|^the XML .* is {message}"
+        ):
+            onexml.read_vm(payload)
+
     @given(st.binary(max_size=200))
     def test_any_bytes_are_a_usage_error(self, payload: bytes) -> None:
         with pytest.raises(UsageError):
             onexml.read_action(["5"], io.BytesIO(payload))
         with pytest.raises(UsageError):
             onexml.parse_vm(payload)
+        with pytest.raises(UsageError):
+            onexml.read_vm(payload)
 
 
 class TestMissingAndBadElements:
@@ -344,6 +384,16 @@ class TestMissingAndBadElements:
         broken = re.sub(rf"<{tag}>.*?</{tag}>", "", VM.format(disks="", history=""))
         with pytest.raises(UsageError, match=f"^/VM/{tag} is missing in the answer of oned$"):
             onexml.parse_vm(broken.encode(), "the answer of oned")
+
+    @pytest.mark.parametrize("tag", ["ID", "NAME", "STATE", "VMS"])
+    def test_host(self, tag: str) -> None:
+        broken = re.sub(f"<{tag}>.*?</{tag}>", "", HOST.format(state=2, vms=""))
+        with pytest.raises(UsageError, match=f"^/HOST/{tag} is missing in the XML of the host$"):
+            onexml.parse_host(broken.encode())
+
+    def test_ids_that_are_no_numbers(self) -> None:
+        with pytest.raises(UsageError, match="/HOST/VMS/ID is not a number in the XML of the host: x"):
+            onexml.parse_host(HOST.format(state=2, vms="<ID>7</ID><ID>x</ID>").encode())
 
     def test_disk_without_id(self) -> None:
         with pytest.raises(UsageError, match="/VM/TEMPLATE/DISK/DISK_ID is empty"):
@@ -445,9 +495,36 @@ class TestRecords:
         machine = vm(history=record(9, "bob") + record(10, "charlie") + record(2, "alice"))
         assert (machine.host, machine.system_ds_id) == ("charlie", 110)
 
+    def test_hosts_on_which_the_vm_was(self) -> None:
+        def record(seq: int, host: str, host_id: str, tm: str) -> str:
+            return (
+                f"<HISTORY><SEQ>{seq}</SEQ><HOSTNAME>{host}</HOSTNAME><HID>{host_id}</HID>"
+                f"<DS_ID>100</DS_ID><TM_MAD>{tm}</TM_MAD></HISTORY>"
+            )
+
+        history = record(2, "bob", "8", "linstor") + record(0, "alice", "3", "ssh") + record(1, "eve", "", "")
+        machine = vm(history=history)
+        assert (machine.host_ids, machine.system_tm) == ({"alice": 3, "bob": 8}, "linstor")
+        with pytest.raises(UsageError, match="/HISTORY/HID is not a number in the XML of the VM: x"):
+            vm(history=record(0, "alice", "x", "ssh"))
+
     def test_before_the_first_deployment(self) -> None:
         machine = onexml.parse_vm(re.sub("<HISTORY_REC.*RECORDS>", "", VM).replace("{disks}", "").encode())
         assert (machine.host, machine.system_ds_id, machine.disks) == (None, None, ())
+        assert (machine.system_tm, machine.host_ids) == ("", {})
+
+    def test_vms_that_have_an_image(self) -> None:
+        image = b"<IMAGE><VMS><ID>7</ID><ID> 12 </ID></VMS></IMAGE>"
+        assert onexml.parse_image(image).vms == (7, 12)
+        assert onexml.parse_image(b"<IMAGE><VMS/></IMAGE>").vms == ()
+
+    @pytest.mark.parametrize("state", range(9))
+    def test_host(self, state: int) -> None:
+        """Host.h: 3 ERROR, 5 MONITORING_ERROR, 8 OFFLINE; disabled ones are alive."""
+        document = HOST.format(state=state, vms="<ID>7</ID><ID>12</ID>").encode()
+        host = onexml.parse_host(document)
+        assert host == (4, "alice", state, (7, 12))
+        assert host.dead is (state in (3, 5, 8))
 
     @pytest.mark.parametrize(("flag", "wanted"), [("1", True), ("0", False)])
     def test_monitoring_of_vm_disks(self, flag: str, wanted: bool) -> None:
