@@ -131,7 +131,7 @@ class TestCapturedCalls:
         )
         assert call.stdin_encoding == "base64"
         machine = onexml.read_vm(encode(call.stdin))
-        source, destination, directory, vm_id, datastore = call.argv
+        source, destination, _, vm_id, datastore = call.argv
         assert (machine.id, machine.host, machine.system_ds_id) == (int(vm_id), destination, int(datastore))
         assert (machine.lcm_state, machine.system_tm) == (4, "linstor")
         assert list(machine.host_ids) == [destination]
