@@ -150,7 +150,9 @@ class Resources(Definitions):
         found = self._entries(self._client.raw, "POST", path, name, node)
         if replies.first_error_code(found) in _GONE:
             return False
-        self._settle(found, {"resource": name, "node": node})
+        # That a disk stays is wanted, and told as a warning without a code.
+        news = [one for one in found if one.code or one.kind != replies.WARNING]
+        self._settle(news, {"resource": name, "node": node})
         return any(one.kind != replies.INFO and one.code != replies.W_NOT_FOUND for one in found)
 
     def _forbid_all(self, name: str, resources: list[Resource]) -> None:
