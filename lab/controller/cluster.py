@@ -23,6 +23,7 @@ from lab.controller.events import Events
 from lab.controller.freshness import Freshness
 from lab.controller.groups import Groups
 from lab.controller.kvs import KeyValueStore
+from lab.controller.leaving import Leaving
 from lab.controller.migration import Migration
 from lab.controller.model import Node, Resource, ResourceDefinition, ResourceGroup, Snapshot, StoragePool
 from lab.controller.names import key
@@ -102,6 +103,7 @@ class Cluster:
         self.volume_definitions = VolumeDefinitions(self)
         self.resources = Resources(self)
         self.toggle = Toggle(self)
+        self.leaving = Leaving(self)
         self.migration = Migration(self)
         self.availability = Availability(self)
         self.connections = Connections(self)
@@ -253,9 +255,9 @@ class Cluster:
     def evict(self, name: str) -> None:
         """Auto-evict a node that is offline for too long: its replicas are made elsewhere if possible."""
         with self.lock:
-            self.node_calls.evict(name)
+            self.leaving.evict(name)
 
     def evacuate(self, name: str) -> None:
-        """Take a node out of placement (flag EVACUATE)."""
+        """Take a node out of placement (flag EVACUATE), and move its replicas to others."""
         with self.lock:
-            self.node(name).flags.add("EVACUATE")
+            self.leaving.evacuate(name)

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes: registration, connection state, eviction."""
+"""Nodes: registration, connection state."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 from lab.controller import codes, props
-from lab.controller.codes import ApiError, Reply
+from lab.controller.codes import Reply
 from lab.controller.locking import locked
 from lab.controller.model import Node, StoragePool
 from lab.controller.names import key
@@ -76,25 +75,6 @@ class Nodes:
                 self.cluster.tie_breaker.update(rd, reply)
                 self.cluster.deployment.apply(rd, reply)
         self.cluster.pools.refresh([node])
-
-    def evict(self, name: str) -> None:
-        """Raises ValueError for an online node. Its DRBD resources become INACTIVE, others stay as they are."""
-        node = self.cluster.node(name)
-        if node.online:
-            raise ValueError(f"{name} is online, it cannot be evicted")
-        node.flags |= {"EVICTED", "DELETE"}
-        self.cluster.events.node("node-evicted", node)
-        for rd in [self.cluster.rds[one] for one in sorted(self.cluster.members[key(name)])]:
-            resource = rd.resources[key(node.name)]
-            if not rd.drbd or resource.deleting:
-                continue
-            resource.flags |= {"EVICTED", "INACTIVE"}
-            if not resource.diskless:
-                # with nowhere to go, the replicas that are left must do
-                with contextlib.suppress(ApiError):
-                    self.cluster.resources.place_missing(rd, {}, Reply())
-            self.cluster.tie_breaker.update(rd, Reply())
-            self.cluster.deployment.apply(rd, Reply())
 
     @locked
     def list_all(self, names: list[str], filters: list[str]) -> list[dict[str, Any]]:

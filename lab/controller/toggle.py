@@ -56,7 +56,7 @@ class Toggle:
         pool = self._pool(rd, resource, pool_name, reply)
         self.cluster.resources.give_disk(rd, resource, pool, reply)
         if source is not None:
-            self._moves.setdefault(key(rd.name), []).append((key(source.node), key(resource.node)))
+            self.replace(rd, source, resource)
         else:
             self.cluster.tie_breaker.update(rd, reply)
         self.cluster.deployment.apply(rd, reply)
@@ -124,13 +124,19 @@ class Toggle:
         resource.volumes = {number: Volume(pool, made=True) for number in rd.volumes}
         self.cluster.freshness.update(rd)
 
+    def replace(self, rd: ResourceDefinition, source: Resource, target: Resource) -> None:
+        """The source goes as soon as the target is in sync and nobody uses the source."""
+        self._moves.setdefault(key(rd.name), []).append((key(source.node), key(target.node)))
+
     def settle(self, rd: ResourceDefinition) -> None:
         """Remove the sources of disk migrations whose targets are in sync."""
         for source, target in list(self._moves.get(key(rd.name), ())):
             new = rd.resources.get(target)
+            old = rd.resources.get(source)
+            if old is not None and self.cluster.attachment.in_use(rd, old):
+                continue
             if new is None or all(volume.made and volume.up_to_date for volume in new.volumes.values()):
                 self._moves[key(rd.name)].remove((source, target))
-                old = rd.resources.get(source)
                 if new is not None and old is not None:
                     reply = Reply()
                     self.cluster.deletion.mark(rd, old)
