@@ -59,6 +59,29 @@ def test_a_resource_tells_its_state(server: ControllerServer, controller: Linsto
     assert (charlie.tie_breaker, charlie.diskless, alice.diskless) == (True, True, False)
 
 
+def test_a_resource_tells_whether_drbd_would_promote(
+    server: ControllerServer, controller: LinstorController, vm: str
+) -> None:
+    """Not without quorum, not while a node writes, also not that one; unknown when the satellite is gone."""
+
+    def told() -> dict[str, tuple[bool | None, tuple[str, ...]]]:
+        return {one.node: (one.may_promote, one.lost) for one in controller.resources(vm)}
+
+    assert told() == {"alice": (True, ()), "bob": (True, ()), "charlie": (True, ())}
+    server.cluster.partition(["alice"], ["bob", "charlie"])
+    assert told() == {
+        "alice": (False, ("bob", "charlie")),
+        "bob": (True, ("alice",)),
+        "charlie": (True, ("alice",)),
+    }
+    server.cluster.heal()
+    open_device(server, vm, "alice")
+    assert {may for may, _ in told().values()} == {False}
+    server.cluster.set_online("alice", False)
+    assert {node: may for node, (may, _) in told().items()} == {"alice": None, "bob": True, "charlie": True}
+    assert told()["bob"][1] == ("alice",)
+
+
 def test_a_replica_that_a_satellite_could_not_make(
     server: ControllerServer, controller: LinstorController
 ) -> None:

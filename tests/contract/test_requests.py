@@ -16,7 +16,7 @@ from linstor_helper.linstor_api.credentials import Credentials
 from linstor_helper.linstor_api.transport import Transport
 from linstor_helper.units import Size
 
-from .support import OWNER, SIZE, calls
+from .support import OWNER, SIZE, calls, open_device
 
 RD = "/resource-definitions"
 
@@ -70,6 +70,8 @@ def test_requests_per_method(server: ControllerServer, controller: LinstorContro
             if new(version)
             else [f"GET {RD}/vm-1/resources", f"GET {RD}/vm-1/resource-connections"]
         )
+    controller.regroup("vm-1", "one")
+    assert cost() == [f"PUT {RD}/vm-1"]
     controller.modify("vm-1", {"Aux/one/vm": "1"})
     assert cost() == [f"PUT {RD}/vm-1"]
     controller.clone("vm-1", "vm-2", group="one", properties=OWNER, drop=["Aux/one/vm"], size=SIZE)
@@ -103,6 +105,69 @@ def test_requests_per_method(server: ControllerServer, controller: LinstorContro
     assert cost() == []
     assert server.connections == 1
     assert {one.status for one in server.requests} <= {200, 201, 500}
+
+
+def test_requests_of_a_migration(server: ControllerServer, controller: LinstorController, vm: str) -> None:
+    """From REST 1.29 on one to begin and one to end."""
+    modern = new(server.cluster.rest_version_text)
+    rd, connection = f"{RD}/{vm}", f"{RD}/{vm}/resource-connections/alice"
+    server.cluster.add_node("eve", address="192.0.2.5")
+    seen = len(server.requests)
+
+    def cost() -> list[str]:
+        nonlocal seen
+        seen, since = len(server.requests), seen
+        return calls(server, since)
+
+    open_device(server, vm, "alice")
+    controller.let_migrate(vm, "alice", "dave", clients=False)
+    attach = f"POST {rd}/resources/dave/make-available"
+    assert cost() == ([attach] if modern else [attach, f"PUT {connection}/dave"])
+    controller.two_primaries(vm)
+    assert cost() == [f"GET {rd}/resource-connections"]
+    controller.forbid_two_primaries(vm, ("alice", "dave"))
+    assert cost() == [f"PUT {connection}/dave"]
+    controller.release(vm, "dave")
+    cost()
+    controller.let_migrate(vm, "alice", "dave", clients=False)
+    cost()
+    controller.release(vm, "dave")
+    look = [f"GET {rd}/resources", f"GET {rd}/resource-connections"]
+    detach = [f"DELETE {rd}/resources/dave?keep_tiebreaker=True"]
+    unmake = [f"POST {rd}/resources/dave/unmake-available"]
+    assert cost() == (unmake if modern else [*look, f"PUT {connection}/dave", *detach])
+    controller.make_available(vm, "dave")
+    cost()
+    controller.release(vm, "dave", shared=True)
+    assert cost() == [look[0], *detach]
+
+
+def test_requests_of_a_migration_between_diskless_nodes(
+    server: ControllerServer, controller: LinstorController, vm: str
+) -> None:
+    modern = new(server.cluster.rest_version_text)
+    rd = f"{RD}/{vm}"
+    definition = f"GET {RD}?resource_definitions={vm}&with_volume_definitions=true"
+    server.cluster.add_node("eve", address="192.0.2.5")
+    controller.make_available(vm, "dave")
+    open_device(server, vm, "dave")
+    since = len(server.requests)
+    controller.let_migrate(vm, "dave", "eve", clients=True)
+    attach = f"POST {rd}/resources/eve/make-available"
+    assert calls(server, since) == ([attach] if modern else [definition, attach, f"PUT {rd}"])
+    since = len(server.requests)
+    controller.release(vm, "eve")
+    assert calls(server, since) == (
+        [f"POST {rd}/resources/eve/unmake-available"]
+        if modern
+        else [
+            f"GET {rd}/resources",
+            f"GET {rd}/resource-connections",
+            definition,
+            f"PUT {rd}",
+            f"DELETE {rd}/resources/eve?keep_tiebreaker=True",
+        ]
+    )
 
 
 def test_nothing_is_sent_before_the_first_call(

@@ -79,3 +79,36 @@ def test_sizes_are_in_the_order_of_the_volume_numbers() -> None:
     volumes = [{"volume_number": 10, "size_kib": 8}, {"volume_number": 2, "size_kib": 4}]
     definition = views.resource_definition({"name": "vm-1", "volume_definitions": volumes})
     assert definition.sizes == (Size(4096), Size(8192))
+
+
+def test_who_may_promote() -> None:
+    """LINSTOR keeps the last word of a satellite that is gone, and leaves ``state`` out."""
+    told = {**drbd(volume(0)), "drbd": {"drbd_volumes": [volume(0)], "may_promote": True}}
+    shown = {"name": "vm-1", "node_name": "alice", "layer_object": told}
+    assert views.resource({**shown, "state": {"in_use": False}}).may_promote is True
+    assert views.resource({**shown, "state": {}}).may_promote is None
+    assert views.resource(shown).may_promote is None
+    untold = {"name": "vm-1", "node_name": "alice", "layer_object": drbd(), "state": {"in_use": False}}
+    assert views.resource(untold).may_promote is None
+
+
+def test_lost_peers() -> None:
+    connections = {
+        "eve": {"connected": False, "message": "Connecting"},
+        "bob": {"connected": True, "message": "Connected"},
+        "charlie": {"message": "StandAlone"},
+    }
+    layer = {"type": "DRBD", "drbd": {"connections": connections}}
+    assert resource(layer).lost == ("charlie", "eve")
+    assert resource(drbd()).lost == ()
+
+
+def test_pairs_that_may_both_write() -> None:
+    allowed = {"DrbdOptions/Net/allow-two-primaries": "yes"}
+    pairs = [
+        {"node_a": "alice", "node_b": "bob", "props": allowed},
+        {"node_a": "alice", "node_b": "charlie", "props": {"DrbdOptions/Net/allow-two-primaries": "no"}},
+        {"node_a": "bob", "node_b": "charlie"},
+    ]
+    assert views.two_primaries(pairs) == [("alice", "bob")]
+    assert views.two_primaries([]) == []
