@@ -19,6 +19,7 @@ LAYERS = {
         "formats",
         "host_commands",
         "layout",
+        "oned_conf",
         "onexml",
         "paths",
         "settings",
