@@ -21,7 +21,7 @@ import os, sys
 from pathlib import Path
 from lab.hosts import Hosts
 root = Path(sys.argv[1])
-hosts = Hosts(root, ["alice", "bob"], str(root / "one" / "datastores"))
+hosts = Hosts(root, ["alice", "bob"], str(root / "one" / "datastores"), shared=["105"])
 hosts.devices.create("A/0", 1024)
 hosts.devices.expose("A/0", "alice", ["/dev/drbd1000", "/dev/drbd/by-res/a/0"])
 hosts.devices.expose("A/0", "bob", ["/dev/drbd1000"])
@@ -133,7 +133,9 @@ def test_ordinary_user_has_hosts_too(tmp_path_factory):
         script = (
             SCENARIO
             + "print(hosts.mode, hosts.isolation)\n"
-            + "print(hosts.run('alice', 'head -c 5 /dev/drbd1000; id -u').stdout)\nhosts.close()"
+            + "print(hosts.run('alice', 'head -c 5 /dev/drbd1000; id -u').stdout)\n"
+            + "hosts.run('bob', f'touch {root}/one/datastores/105/file', check=True)\n"
+            + "print(hosts.run('alice', f'ls {root}/one/datastores/105').stdout)\nhosts.close()"
         )
         words = [python, "-B", "-c", script, str(root / "lab")]
         done = subprocess.run(
@@ -143,8 +145,8 @@ def test_ordinary_user_has_hosts_too(tmp_path_factory):
             text=True,
             env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(CHECKOUT)},
         )
-        first, kind, read, *_ = done.stdout.splitlines()
-        assert (first, read) == ("6 {'alice'}", f"bytes{nobody.pw_uid}"), done.stderr
+        first, kind, read, shared, *_ = filter(None, done.stdout.splitlines())
+        assert (first, read, shared) == ("6 {'alice'}", f"bytes{nobody.pw_uid}", "file"), done.stderr
         assert kind in ("file namespace", "file rewrite")
     finally:
         shutil.rmtree(root)

@@ -65,6 +65,10 @@ class Site:
             f"<VM><LCM_STATE>{lcm_state}</LCM_STATE><HISTORY_RECORDS>{history}</HISTORY_RECORDS></VM>"
         )
 
+    def become(self, version: str) -> None:
+        """Pretend to be another release of OpenNebula."""
+        (self.tree.remotes / "VERSION").write_text(f"{version}\n")
+
     def forget(self) -> None:
         """oned answers no more."""
         self._shown.unlink()

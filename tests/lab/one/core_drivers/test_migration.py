@@ -52,6 +52,12 @@ class TestPremigrate:
         assert site.migrate("ssh/premigrate", ["linstor"]).returncode == 255
         assert site.notes() == []
 
+    def test_the_first_release_clears_nothing(self, site: Site) -> None:
+        site.become("5.12.9")
+        site.fill("bob")
+        assert site.migrate("ssh/premigrate", ["linstor"]).returncode == 0
+        assert (len(site.files("bob")), len(site.notes())) == (3, 3)
+
     @pytest.mark.parametrize("driver", ["shared", "qcow2"])
     def test_a_shared_directory_is_kept(self, site: Site, driver: str) -> None:
         site.fill("alice", 105)
@@ -98,6 +104,12 @@ class TestPostmigrate:
         site.fill("alice")
         assert site.migrate("ssh/postmigrate", ["linstor"], hosts="alice alice").returncode == 0
         assert (site.has("alice"), site.notes()) == (True, [])
+
+    def test_the_first_release_removes_nothing(self, site: Site) -> None:
+        site.become("5.12.9")
+        site.fill("alice")
+        assert site.migrate("ssh/postmigrate", ["linstor"]).returncode == 0
+        assert (len(site.files("alice")), len(site.notes())) == (3, 3)
 
     def test_on_one_host_the_old_datastore_is_left(self, site: Site) -> None:
         site.show(4, [106, 103])

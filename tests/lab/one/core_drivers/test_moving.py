@@ -66,6 +66,19 @@ class TestMoveBetweenHosts:
         assert len(site.files("bob")) == 3
         assert site.hosts.calls == []
 
+    @pytest.mark.parametrize(
+        ("version", "lcm_state", "stays"),
+        [("5.12.9", 60, True), ("5.12.9", 61, False), ("6.2.0", 60, False), ("6.4.0", 61, True)],
+    )
+    def test_older_releases_know_fewer_states(
+        self, site: Site, version: str, lcm_state: int, stays: bool
+    ) -> None:
+        site.become(version)
+        site.show(lcm_state, [103, 103])
+        site.fill("bob")
+        site.hosts.set_link("alice", "refused")
+        assert (site.move("ssh", "alice", "bob") == 0) == stays
+
     def test_it_goes_on_without_an_answer_from_oned(self, site: Site) -> None:
         site.forget()
         site.fill("alice")

@@ -12,13 +12,16 @@ import sys
 from collections.abc import Callable
 from shlex import quote
 
-from places import HOST_LOST, Place, fail, on_host, vm_texts
+from places import Place, fail, on_host, release, vm_texts
+
+LOST, LOST_FAILED = "60", "61"
+"""LCM states PROLOG_MIGRATE_UNKNOWN and PROLOG_MIGRATE_UNKNOWN_FAILURE: the VM's host is lost."""
 
 
 def move(same_directory: Callable[[Place, Place], bool]) -> None:
     """``mv SOURCE DESTINATION VMID DSID``. Disks and the VM of a lost host stay where they are."""
     source, destination = map(Place.parse, sys.argv[1:3])
-    if destination.is_disk or "".join(vm_texts(sys.argv[3], "LCM_STATE")) in HOST_LOST:
+    if destination.is_disk or "".join(vm_texts(sys.argv[3], "LCM_STATE")) in _states_that_stay():
         return
     # OpenNebula reads the marker of local monitoring here: a source that is down ends the move before
     # anything happens at the destination.
@@ -44,6 +47,13 @@ def seen_from_both(source: Place, destination: Place) -> bool:
 
 def same_host(source: Place, destination: Place) -> bool:
     return source.host == destination.host
+
+
+def _states_that_stay() -> tuple[str, ...]:
+    if release() >= (6, 4):
+        return (LOST, LOST_FAILED)
+    # 6.0 to 6.3 do not hand the VM's number to the function that asks for its state.
+    return () if release() >= (6,) else (LOST,)
 
 
 def _send(source: Place, destination: Place) -> None:

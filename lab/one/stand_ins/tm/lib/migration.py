@@ -12,7 +12,7 @@ from collections.abc import Callable
 from shlex import quote
 from typing import NamedTuple
 
-from places import fail, on_host, vm_texts
+from places import fail, on_host, release, vm_texts
 
 
 class Migration(NamedTuple):
@@ -65,19 +65,21 @@ def premigrate(call_others: Callable[[Migration], None], *, clear_destination: b
     migration = Migration.read()
     if migration.source == migration.destination:
         return
-    if clear_destination:
+    if clear_destination and release() >= (6,):
         on_host(migration.destination, f"rm -rf {quote(migration.directory)}", "cannot clear the destination")
     call_others(migration)
 
 
 def postmigrate(call_others: Callable[[Migration], None]) -> None:
-    """Of datastores that each host has for itself: the others are called, then the source is removed."""
+    """Of datastores that each host has for itself: the others are called, then the source is removed (not
+    before 6.0)."""
     migration = Migration.read()
     datastore, directory = migration.directory_before()
     if migration.source == migration.destination and datastore == migration.datastore_id:
         return
     call_others(migration)
-    on_host(migration.source, f"rm -rf {quote(directory)}", "cannot remove the source")
+    if release() >= (6,):
+        on_host(migration.source, f"rm -rf {quote(directory)}", "cannot remove the source")
 
 
 def postmigrate_shared() -> None:

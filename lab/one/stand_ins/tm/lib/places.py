@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from typing import NamedTuple, NoReturn
-
-HOST_LOST = ("60", "61")
-"""LCM states PROLOG_MIGRATE_UNKNOWN and PROLOG_MIGRATE_UNKNOWN_FAILURE: the VM's host is lost."""
 
 
 class Place(NamedTuple):
@@ -32,6 +30,14 @@ class Place(NamedTuple):
     def is_disk(self) -> bool:
         """OpenNebula's own test: something like ``disk.0`` anywhere in the path."""
         return re.search(r"/disk\.[0-9]+", self.path) is not None
+
+
+def release() -> tuple[int, ...]:
+    """Of the OpenNebula that runs the drivers."""
+    with open(
+        os.path.join(os.environ["ONE_LOCATION"], "var", "remotes", "VERSION"), encoding="ascii"
+    ) as file:
+        return tuple(int(number) for number in file.read().strip().split("."))
 
 
 def fail(status: int, message: str) -> NoReturn:
