@@ -27,6 +27,9 @@ class Attachment:
     @contextlib.contextmanager
     def one_look(self) -> Iterator[None]:
         """Within it openers are looked up once: a view shows one instant, and looking is dear."""
+        if self._seen is not None:
+            yield
+            return
         self._seen = {}
         try:
             yield
@@ -65,9 +68,10 @@ class Attachment:
 
     def refresh(self, rd: ResourceDefinition, reply: Reply | None = None) -> None:
         """After a change: let the satellites adjust DRBD, and the hosts see what came of it."""
-        self.cluster.freshness.update(rd)
-        self.cluster.windows.adjust(rd, reply)
-        self._tell_access(rd)
+        with self.one_look():
+            self.cluster.freshness.update(rd)
+            self.cluster.windows.adjust(rd, reply)
+            self._tell_access(rd)
 
     def _tell_access(self, rd: ResourceDefinition) -> None:
         if not rd.drbd:
@@ -82,9 +86,10 @@ class Attachment:
 
     def _settle(self, rd: ResourceDefinition) -> None:
         """What time or an open has changed since the last call."""
-        if rd.drbd and not self.cluster.freshness.settled(rd):
-            self.cluster.freshness.update(rd)
-            self._tell_access(rd)
+        if not self.cluster.freshness.settled(rd):
+            with self.one_look():
+                self.cluster.freshness.update(rd)
+                self._tell_access(rd)
 
     def primaries(self, rd: ResourceDefinition) -> set[str]:
         """Node keys on which DRBD is Primary right now, whatever the controller knows of it."""

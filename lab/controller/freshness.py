@@ -21,7 +21,7 @@ class Freshness:
         self.cluster = cluster
 
     def update(self, rd: ResourceDefinition) -> None:
-        if not rd.drbd:
+        if self.settled(rd):
             return
         copies = [one for one in rd.resources.values() if not one.diskless and one.configured]
         for number in rd.volumes:
@@ -66,7 +66,9 @@ class Freshness:
             volume.sync = Progress(self.cluster.clock, self.cluster.sync_seconds)
 
     def settled(self, rd: ResourceDefinition) -> bool:
-        """Whether nothing can have changed without a call: all hosts connected, all disks UpToDate."""
+        """Whether nothing can have changed by itself: all hosts connected, all disks UpToDate."""
+        if not rd.drbd:
+            return True
         return not self.cluster.connectivity.disturbed and all(
             volume.up_to_date for one in rd.resources.values() for volume in one.volumes.values()
         )

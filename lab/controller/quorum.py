@@ -62,9 +62,17 @@ class Quorum:
         """A node that still believes in a Primary that has died can not be promoted either."""
         if not self.sees_data(rd, resource, number):
             return NONE
+        if not self.has(rd, resource) or self._waits(rd, resource):
+            return READ_ONLY
+        return READ_WRITE
+
+    def _waits(self, rd: ResourceDefinition, resource: Resource) -> bool:
+        if not rd.died_primary:
+            return False
         near = {key(one.node) for one in self.cluster.connectivity.reachable(rd, resource)}
-        waits = rd.died_primary & near and key(resource.node) not in self.cluster.attachment.primaries(rd)
-        return READ_WRITE if self.has(rd, resource) and not waits else READ_ONLY
+        return bool(rd.died_primary & near) and key(resource.node) not in self.cluster.attachment.primaries(
+            rd
+        )
 
     def may_promote(self, rd: ResourceDefinition, resource: Resource) -> bool:
         """Whether the node could become Primary now. A Primary can not."""
