@@ -227,6 +227,19 @@ def test_a_shared_volume_stays_one(server: ControllerServer, controller: Linstor
         assert flags(server, vm)[node] == TIE_BREAKER
 
 
+def test_a_volume_is_shared_no_longer(
+    server: ControllerServer, controller: LinstorController, vm: str
+) -> None:
+    """Its mark says who allowed it: nothing to warn of."""
+    server.cluster.add_node("eve", address="192.0.2.5")
+    controller.modify(vm, {names.TWO_PRIMARIES: "yes", names.PROTOCOL: "C", names.SHARED: "yes"})
+    for node in ("dave", "eve"):
+        controller.make_available(vm, node)
+    controller.release(vm, "dave")
+    assert windows(server, vm) == set()
+    assert controller.warnings == []
+
+
 def test_nothing_of_one_resource_touches_another(
     server: ControllerServer, controller: LinstorController, vm: str
 ) -> None:
@@ -383,6 +396,22 @@ def test_lost_replies_of_an_end(
     assert (windows(server, vm), left_behind(server, vm)) == (set(), {})
     assert left(server, vm, target)
     assert flags(server, vm)[source] == (DISKLESS if clients else set())
+
+
+@pytest.mark.parametrize("server", OLD, indirect=True)
+@pytest.mark.parametrize("step", ["PUT", "DELETE"])
+def test_somebody_deletes_the_volume_meanwhile(
+    server: ControllerServer, controller: LinstorController, vm: str, step: str
+) -> None:
+    controller.let_migrate(vm, "alice", "dave", clients=False)
+    server.faults.add(
+        "call_before",
+        method=step,
+        path=vm,
+        callback=lambda *_: server.cluster.deletion.delete_definition(vm),
+    )
+    assert controller.release(vm, "dave") is True
+    assert vm.upper() not in server.cluster.rds
 
 
 def test_a_source_that_is_gone(server: ControllerServer, controller: LinstorController, vm: str) -> None:
