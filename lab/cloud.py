@@ -136,7 +136,8 @@ class Cloud:
 
     def _add_datastores(self) -> None:
         def linstor(group: str) -> dict[str, str]:
-            return {"LINSTOR_CONTROLLERS": self.controllers, "LINSTOR_RESOURCE_GROUP": group}
+            names = {"LINSTOR_CONTROLLERS": self.controllers, "LINSTOR_RESOURCE_GROUP": group}
+            return {**names, "DISK_TYPE": "BLOCK"}
 
         safe = {"SAFE_DIRS": f"{self.images_dir} /var/tmp"}
         add = self.one.add_datastore

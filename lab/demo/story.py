@@ -136,11 +136,11 @@ class Story:
         before = set(self._cloud.cluster.rds)
         self._teller.step(
             "A mistake, as the user sees it: the datastore names a resource group that is not there",
-            "oneimage create --name lost --size 16 -d 105",
+            "oneimage create --name lost --size 16 -d 106",
         )
         options = {"LINSTOR_CONTROLLERS": self._cloud.controllers, "LINSTOR_RESOURCE_GROUP": "fast"}
-        self._one.add_datastore(105, "with a typo", TYPE="IMAGE_DS", **options)
-        image = self._create("lost", size=16, datastore=105)
+        self._one.add_datastore(106, "with a typo", TYPE="IMAGE_DS", **options)
+        image = self._create("lost", size=16, datastore=106)
         self._told_calls(with_map=False)
         self._teller.error(f'ERROR="{image.error}"')
         named = image.state is ImageState.ERROR and "fast" in image.error

@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What oned adds to the template of a datastore from the TM_MAD_CONF of its driver in oned.conf."""
+"""What oned makes of a datastore's template: keys of TM_MAD_CONF and DS_MAD_CONF in oned.conf win over it.
+
+For the driver that is the configuration which administrators are told to use, for OpenNebula's own drivers that
+of 7.4. Source of the facts: ``src/datastore/Datastore.cc`` and ``share/etc/oned.conf``.
+"""
 
 from __future__ import annotations
 
-_DIRECTORIES = {"RESTRICTED_DIRS": "/", "SAFE_DIRS": "/var/tmp"}
-_SYSTEM_DRIVERS = ("ssh", "shared", "qcow2", "local")
-"""OpenNebula's own drivers whose system datastores take VMs with LINSTOR images."""
+from collections.abc import Mapping
 
+from lab.one.errors import OneError
+from lab.one.version import OneVersion
+from linstor_helper import oned_conf
+from linstor_helper.lifecycle import DRIVER
+
+_DEFAULTS = {"RESTRICTED_DIRS": "/", "SAFE_DIRS": "/var/tmp", "DISK_TYPE": "FILE"}
 _MOVES = {"DS_LIVE_MIGRATE": "YES", "DS_MIGRATE": "YES", "DS_MIGRATE_SNAP": "YES"}
 _OWN = {
     "ssh": {**_MOVES, "ALLOW_ORPHANS": "YES", "SHARED": "NO"},
@@ -14,38 +22,30 @@ _OWN = {
     "shared": {**_MOVES, "ALLOW_ORPHANS": "FORMAT", "SHARED": "YES"},
     "qcow2": {**_MOVES, "ALLOW_ORPHANS": "FORMAT", "SHARED": "YES"},
 }
-_LINSTOR = {
-    "ALLOW_ORPHANS": "YES",
-    "DISK_TYPE": "BLOCK",
-    "DS_LIVE_MIGRATE": "NO",
-    "DS_MIGRATE": "YES",
-    "DS_MIGRATE_SNAP": "NO",
-    "PERSISTENT_SNAPSHOTS": "YES",
-    "SHARED": "YES",
-}
+_OF_ALL = {"ALLOW_ORPHANS": "NO", "PERSISTENT_SNAPSHOTS": "YES"}
+_OF_SYSTEM = {"SHARED": "", "DS_MIGRATE": "YES", "DS_LIVE_MIGRATE": "NO", "DS_MIGRATE_SNAP": "NO"}
+_OF_IMAGES = ("LN_TARGET", "CLONE_TARGET", "DRIVER", "DISK_TYPE", "TM_MAD_SYSTEM")
 
 
-def image_datastore() -> dict[str, str]:
-    """The template of an image datastore of the driver, before the administrator's attributes."""
-    template = {
-        **_DIRECTORIES,
-        "ALLOW_ORPHANS": "YES",
-        "CLONE_TARGET": "SELF",
-        "DISK_TYPE": "BLOCK",
-        "DS_MAD": "linstor",
-        "LN_TARGET": "NONE",
-        "PERSISTENT_SNAPSHOTS": "YES",
-        "TM_MAD": "linstor",
-        "TM_MAD_SYSTEM": ",".join(_SYSTEM_DRIVERS),
-    }
-    for driver in _SYSTEM_DRIVERS:
-        keys = {"CLONE_TARGET": "SELF", "DISK_TYPE": "BLOCK", "LN_TARGET": "NONE"}
-        template.update((f"{key}_{driver.upper()}", value) for key, value in keys.items())
-    return template
+def datastore_template(template: Mapping[str, str], version: OneVersion) -> dict[str, str]:
+    """The complete template of a new datastore. Raises OneError when oned refuses it."""
+    drivers = {"TM_MAD": DRIVER}
+    if template["TYPE"] == "SYSTEM_DS":
+        conf = _tm_mad_conf(template.get("TM_MAD", DRIVER), version)
+        keys = {key: conf.get(key, default) for key, default in {**_OF_ALL, **_OF_SYSTEM}.items()}
+        return {**_DEFAULTS, **drivers, **template, **keys}
+    drivers["DS_MAD"] = DRIVER
+    for required in oned_conf.ds_mad_conf(version)["REQUIRED_ATTRS"].split(","):
+        if not template.get(required):
+            raise OneError(f'Datastore template is missing the "{required}" attribute or it\'s empty.')
+    conf = _tm_mad_conf(DRIVER, version)
+    keys = {key: conf.get(key, default) for key, default in _OF_ALL.items()}
+    suffixes = [f"_{driver.upper()}" for driver in conf["TM_MAD_SYSTEM"].split(",")]
+    for key in (*_OF_IMAGES, *(f"{key}{suffix}" for key in _OF_IMAGES for suffix in suffixes)):
+        if key in conf:
+            keys[key] = conf[key]
+    return {**_DEFAULTS, **drivers, **template, **keys}
 
 
-def system_datastore(tm_mad: str) -> dict[str, str]:
-    """The template of a system datastore of a transfer driver."""
-    own = _OWN.get(tm_mad)
-    template = _LINSTOR if own is None else {**own, "DISK_TYPE": "FILE", "PERSISTENT_SNAPSHOTS": "YES"}
-    return {**_DIRECTORIES, **template, "TM_MAD": tm_mad}
+def _tm_mad_conf(driver: str, version: OneVersion) -> dict[str, str]:
+    return oned_conf.tm_mad_conf(version) if driver == DRIVER else _OWN[driver]

@@ -108,13 +108,10 @@ class Oned:
     # -- objects -------------------------------------------------------------------------------------
 
     def add_datastore(self, id: int, name: str, **template: str) -> Datastore:
-        """Register a datastore with its template; what oned adds to a template is filled in."""
-        if template["TYPE"] == "SYSTEM_DS":
-            defaults = configuration.system_datastore(template.get("TM_MAD", "linstor"))
-        else:
-            defaults = configuration.image_datastore()
+        """`onedatastore create`; what oned adds to a template is filled in. Raises OneError for a refusal."""
+        complete = configuration.datastore_template(template, self.version)
         base_path = f"{self.tree.datastore_location}/{id}"
-        store = Datastore(id, name, {**defaults, **template}, base_path)
+        store = Datastore(id, name, complete, base_path)
         self.inventory.datastores[id] = store
         (self.tree.datastores / str(id)).mkdir(exist_ok=True)
         return store

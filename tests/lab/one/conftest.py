@@ -114,9 +114,11 @@ class Bench:
             front_end="vm",
             environment={"PLANS": str(self.plans)},
         )
-        self.one.add_datastore(100, "linstor img", TYPE="IMAGE_DS")
-        self.one.add_datastore(101, "linstor sys", TYPE="SYSTEM_DS")
-        self.one.add_datastore(102, "linstor sys2", TYPE="SYSTEM_DS")
+        self.one.add_datastore(
+            100, "linstor img", TYPE="IMAGE_DS", LINSTOR_RESOURCE_GROUP="one", DISK_TYPE="BLOCK"
+        )
+        self.one.add_datastore(101, "linstor sys", TYPE="SYSTEM_DS", DISK_TYPE="BLOCK")
+        self.one.add_datastore(102, "linstor sys2", TYPE="SYSTEM_DS", DISK_TYPE="BLOCK")
         self.one.add_datastore(103, "ssh sys", TYPE="SYSTEM_DS", TM_MAD="ssh")
 
     def plan(self, call: str, script: str, once: bool = True) -> None:
