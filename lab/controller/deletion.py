@@ -267,6 +267,8 @@ class Deletion:
         node = self.cluster.nodes[key(resource.node)]
         if node.flags & {"EVICTED", "EVACUATE"} or not (resource.diskless or node.placeable):
             return False
+        if not tie_breakers.could_be_on(rd, resource):
+            return False
         if not resource.diskless:
             self.cluster.toggle.take_disk(rd, resource)
         tie_breakers.take_over(rd, resource, reply)

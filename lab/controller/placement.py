@@ -78,9 +78,7 @@ class Placement:
         for name, node in self.cluster.nodes.items():
             if not node.placeable or name in occupied or name in held or name in deleting:
                 continue
-            if wanted.nodes and name not in wanted.nodes:
-                continue
-            if any(_label(node, one) != one.partition("=")[2] for one in wanted.same if "=" in one):
+            if not _admits(wanted, node):
                 continue
             found += [
                 pool
@@ -91,6 +89,17 @@ class Placement:
                 and (not wanted.providers or pool.kind in wanted.providers)
             ]
         return sorted(found, key=lambda pool: (-pool.free_kib, key(pool.node), key(pool.name)))
+
+    def takes_diskless(self, rd: ResourceDefinition, node: Node, at_most: int | None = None) -> bool:
+        """Whether the group's constraints let a diskless resource on the node help the definition's disks.
+
+        ``at_most``: instead of the group's own limits of replicas per label.
+        """
+        wanted = Filter.of(self.cluster.group_of(rd).select_filter)
+        if at_most is not None:
+            wanted.at_most = dict.fromkeys(wanted.at_most, at_most)
+        disks = [self.cluster.nodes[name] for name, one in rd.resources.items() if not one.diskless]
+        return _admits(wanted, node) and (node in disks or _fits(wanted, disks, node))
 
     def choose(
         self, wanted: Filter, count: int, size_kib: int, rd: ResourceDefinition | None = None
@@ -157,6 +166,13 @@ class Placement:
             or (wanted.apart_from_regex and re.fullmatch(wanted.apart_from_regex, rd.name, re.IGNORECASE))
         ]
         return {key(one.node) for rd in others for one in rd.diskful}
+
+
+def _admits(wanted: Filter, node: Node) -> bool:
+    """What the filter says of a node by itself."""
+    return (not wanted.nodes or key(node.name) in wanted.nodes) and all(
+        _label(node, one) == one.partition("=")[2] for one in wanted.same if "=" in one
+    )
 
 
 def _free(pools: list[StoragePool]) -> int:

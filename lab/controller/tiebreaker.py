@@ -35,8 +35,14 @@ class TieBreaker:
             return False
         others = [one for one in rd.resources.values() if one is not without]
         disks = sum(1 for one in others if one in rd.diskful)
-        voting = any(one.helping and not one.tie_breaker for one in others)
-        return disks >= 2 and disks % 2 == 0 and not voting
+        return disks >= 2 and disks % 2 == 0 and not any(self._votes(rd, one) for one in others)
+
+    def _votes(self, rd: ResourceDefinition, one: Resource) -> bool:
+        """A diskless resource that makes a tie-breaker superfluous: one where that could be, too."""
+        return one.helping and not one.tie_breaker and self.could_be_on(rd, one)
+
+    def could_be_on(self, rd: ResourceDefinition, resource: Resource) -> bool:
+        return self.cluster.placement.takes_diskless(rd, self.cluster.nodes[key(resource.node)])
 
     def update(self, rd: ResourceDefinition, reply: Reply) -> None:
         """Make or remove the tie-breaker after a change, and set the quorum that fits."""
@@ -79,7 +85,11 @@ class TieBreaker:
 
     def _best_node(self, rd: ResourceDefinition) -> Node | None:
         free = [
-            node for name, node in self.cluster.nodes.items() if node.placeable and name not in rd.resources
+            node
+            for name, node in self.cluster.nodes.items()
+            if node.placeable
+            and name not in rd.resources
+            and self.cluster.placement.takes_diskless(rd, node, at_most=1)
         ]
         return min(free, key=lambda node: (node.resource_count, key(node.name)), default=None)
 

@@ -255,6 +255,8 @@ def test_two_primaries_may_be_promoted(rest: Rest, devices: NoDevices) -> None:
         {"override_props": {"DrbdOptions/Net/allow-two-primaries": "yes"}},
     )
     assert _promotable(rest) == ["bob"]
+    devices.open("VM-1/0", "bob")
+    assert _promotable(rest) == []
 
 
 def test_groups_of_a_partition(cluster: Cluster) -> None:

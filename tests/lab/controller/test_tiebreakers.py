@@ -111,3 +111,46 @@ def test_automatism_can_be_switched_off_above(rest: Rest) -> None:
     assert rest.flags("vm-1") == {"alice": [], "bob": []}
     rest.put("resource-groups/one", {"delete_props": ["DrbdOptions/auto-add-quorum-tiebreaker"]})
     assert rest.flags("vm-1")["charlie"] == TIE_BREAKER
+
+
+def _label(rest: Rest, **sites: str) -> None:
+    for node, site in sites.items():
+        rest.put(f"nodes/{node}", {"override_props": {"Aux/site": site}})
+
+
+def test_the_group_says_where_a_tie_breaker_can_be(rest: Rest) -> None:
+    """Its constraints hold for it as for the disks; its pools do not."""
+    rest.put("resource-groups/one", {"select_filter": {"node_name_list": ["alice", "bob", "dave"]}})
+    rest.spawn("vm-1")
+    assert rest.flags("vm-1") == {"alice": [], "bob": [], "dave": TIE_BREAKER}
+    rest.put("resource-groups/one", {"select_filter": {"node_name_list": ["alice", "bob"]}})
+    assert "W1013" in rest.spawn("vm-2").told
+    assert rest.flags("vm-2") == {"alice": [], "bob": []}
+
+
+def test_a_tie_breaker_apart_from_the_disks(rest: Rest) -> None:
+    _label(rest, alice="a", bob="b", charlie="b", dave="c")
+    rest.put("resource-groups/one", {"select_filter": {"replicas_on_different": ["Aux/site"]}})
+    rest.spawn("vm-1")
+    assert rest.flags("vm-1") == {"alice": [], "bob": [], "dave": TIE_BREAKER}
+
+
+def test_one_tie_breaker_for_each_site(rest: Rest) -> None:
+    """However many disks a site may have."""
+    _label(rest, alice="a", bob="a", charlie="a", dave="b")
+    rest.put("resource-groups/one", {"select_filter": {"x_replicas_on_different_map": {"Aux/site": 2}}})
+    rest.spawn("vm-1")
+    assert rest.flags("vm-1") == {"alice": [], "bob": [], "dave": TIE_BREAKER}
+
+
+def test_a_diskless_in_the_wrong_place_breaks_no_tie(rest_of: Callable[..., Any]) -> None:
+    """It does not end the tie-breaker, and does not become one."""
+    _, rest = rest_of(rest_version="1.27.0")
+    rest.put("resource-groups/one", {"select_filter": {"node_name_list": ["alice", "bob", "charlie"]}})
+    rest.spawn("vm-1")
+    rest.make_available("vm-1", "dave")
+    assert rest.flags("vm-1") == {"alice": [], "bob": [], "charlie": TIE_BREAKER, "dave": DISKLESS}
+    rest.delete_resource("charlie")
+    rest.make_available("vm-1", "dave")
+    assert "W1013" not in rest.delete_resource("dave", keep=True).told
+    assert rest.flags("vm-1") == {"alice": [], "bob": [], "charlie": TIE_BREAKER}

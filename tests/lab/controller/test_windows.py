@@ -10,7 +10,7 @@ import pytest
 from lab.controller import Cluster
 from lab.devices_protocol import DeviceBusy, NoDevices
 
-from .support import TIE_BREAKER, Clock, Rest
+from .support import DISKLESS, TIE_BREAKER, Clock, Rest
 
 KEY, PROTOCOL = "DrbdOptions/Net/allow-two-primaries", "DrbdOptions/Net/protocol"
 TWO = {"override_props": {KEY: "yes"}}
@@ -219,7 +219,7 @@ def test_unmake_while_the_adjust_fails(modern: Rest, devices: NoDevices) -> None
     for node in ("alice", "bob"):
         devices.open("VM-1/0", node)
     assert _unmake(modern, "dave").problem == (500, "E998")
-    assert "dave" in modern.flags("vm-1")
+    assert modern.flags("vm-1")["dave"] == DISKLESS
     devices.close("VM-1/0", "bob")
     assert _unmake(modern, "dave").status == 200
     assert "dave" not in modern.flags("vm-1")
@@ -240,3 +240,9 @@ def test_migrations_back_and_forth_leave_nothing(modern: Rest, devices: NoDevice
     assert modern.flags("vm-1") == {"alice": [], "bob": [], "charlie": TIE_BREAKER}
     assert _props(modern, RD) == {}
     assert all("props" not in one for one in modern.get(f"{RD}/resource-connections"))
+
+
+def test_cut_off_from_each_other_nothing_is_refused(two: Rest, cluster: Cluster) -> None:
+    """DRBD does not see the other Primary then."""
+    cluster.partition(["alice"])
+    assert two.put(PAIR, ONE).status == 200
