@@ -81,3 +81,13 @@ class OneVersion(NamedTuple):
     def migrates_datastore_live(self) -> bool:
         """7.2 and later know DS_LIVE_MIGRATE; before, a live change of the system datastore is refused."""
         return self >= (7, 2, 0)
+
+    @property
+    def keeps_documents_with_the_vm(self) -> bool:
+        """6.0 and later put vm.xml and ds.xml into the VM's directory before it is deployed."""
+        return self >= (6, 0, 0)
+
+    @property
+    def live_migration_takes_files_along(self) -> bool:
+        """6.0 and later copy files and links of a directory that is not shared; 5.12 migrates the domain only."""
+        return self >= (6, 0, 0)

@@ -40,11 +40,11 @@ class Vmm:
     def deploy(self, vm: VirtualMachine) -> None:
         """Context, directory and domain."""
         self._context(vm, "DEPLOY")
-        system = self._inventory.datastores[vm.record.ds_id]
-        files = {
-            "vm.xml": documents.virtual_machine(vm, self._version),
-            "ds.xml": documents.datastore(system, self._version),
-        }
+        files = {}
+        if self._version.keeps_documents_with_the_vm:
+            system = self._inventory.datastores[vm.record.ds_id]
+            files["vm.xml"] = documents.virtual_machine(vm, self._version)
+            files["ds.xml"] = documents.datastore(system, self._version)
         self._do("DEPLOY", self._hypervisor.prepare, vm.host, self._lines.directory(vm), files)
         self._do("DEPLOY", self._hypervisor.deploy, vm.id, vm.host, self._disks(vm))
 
@@ -68,6 +68,8 @@ class Vmm:
     def migrate(self, vm: VirtualMachine) -> None:
         """PREMIGRATE, the migration itself, POSTMIGRATE, whose failure nobody hears of; or FAILMIGRATE."""
         source, target = vm.previous, vm.record
+        takes_files = self._version.live_migration_takes_files_along
+        shared = self._inventory.datastores[source.ds_id].shared or not takes_files
         lines = {hook: self._lines.live_migration(vm, hook) for hook in ("PRE", "POST", "FAIL")}
         document = documents.driver_virtual_machine(vm, self._version)
         call = self._scripts.step(lines["PRE"], document)
@@ -82,7 +84,7 @@ class Vmm:
                 target.host,
                 self._lines.directory(vm, source),
                 self._lines.directory(vm, target),
-                self._inventory.datastores[source.ds_id].shared,
+                shared,
             )
         except HypervisorError as exc:
             self._scripts.step(lines["FAIL"], document)

@@ -220,5 +220,21 @@ def test_a_replayed_call_meets_the_lab(bench: Bench) -> None:
     assert "LIVE_DISK_SNAPSHOTS" in live.env
 
 
+def test_replayed_migrations(bench: Bench) -> None:
+    """Hosts without a path, the VM on standard input, actions with the suffix of another driver."""
+    replayer = Replayer(bench.one, {"host0": "alice", "host1": "bob", "host2": "charlie"}, {}, {})
+    location = str(bench.one.tree.location)
+    made = replayer.replay(scenario("b12")[0])
+    assert made.argv == ("charlie", "alice", f"{location}/var//datastores/102/0", "0", "102")
+    vm = etree.fromstring(_decoded(made.stdin))
+    assert [one.text for one in vm.findall("HISTORY_RECORDS/HISTORY/HOSTNAME")] == ["alice"]
+    assert "LIVE_DISK_SNAPSHOTS" in made.env
+    captured = next(call for call in scenario("v2-ssh-08") if call.action == "mv.ssh")
+    moved = replayer.replay(captured)
+    assert moved.name == "tm/linstor/mv"
+    assert moved.argv[0] == f"bob:{location}/var//datastores/103/35/disk.0"
+    assert moved.argv[1].startswith("charlie:")
+
+
 def _decoded(text: str) -> str:
     return base64.b64decode(text).decode()

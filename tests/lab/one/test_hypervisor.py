@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -55,15 +56,19 @@ DRIVERS = {
 TEXT = b"written by the guest"
 
 
-@pytest.fixture
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    root = tmp_path_factory.mktemp("cloud")
+def made_drivers(root: Path) -> Path:
     for name, text in DRIVERS.items():
         script = root / "drivers" / name
         script.parent.mkdir(parents=True, exist_ok=True)
         script.write_text(text)
         script.chmod(0o755)
-    with Cloud(root, drivers=root / "drivers") as made:
+    return root / "drivers"
+
+
+@pytest.fixture
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    root = tmp_path_factory.mktemp("cloud")
+    with Cloud(root, drivers=made_drivers(root)) as made:
         request(made, "resource-groups/one/spawn", resource_definition_name="data", volume_sizes=[8192])
         for node in ("alice", "bob"):
             request(made, f"resource-definitions/data/resources/{node}/make-available", diskful=False)
@@ -156,6 +161,17 @@ def test_directory_of_a_datastore_that_is_not_shared(cloud: Cloud, image: Image)
     assert cloud.hosts.readlink("bob", link) == "/dev/drbd/by-res/data/0"
     assert one.hypervisor.guest(vm.id, 1).read(1_000_000, len(TEXT)) == TEXT
     assert listing(cloud, "alice", vm) == []
+
+
+def test_the_oldest_release_takes_no_files_along(tmp_path: Path) -> None:
+    drivers = made_drivers(tmp_path)
+    with Cloud(tmp_path, drivers=drivers, one_version="5.12.0") as cloud:
+        (drivers / "tm" / "premigrate").write_text("#!/bin/sh\n")
+        vm = cloud.one.vm_instantiate([], host="alice", datastore=103)
+        assert listing(cloud, "alice", vm) == ["disk.0"]
+        cloud.one.vm_migrate(vm, "bob", live=True)
+        assert ": MIGRATE: Could not open" in vm.error
+        assert listing(cloud, "bob", vm) == []
 
 
 def test_shared_directory(cloud: Cloud, image: Image) -> None:
