@@ -126,9 +126,10 @@ class Hosts:
 
     def open_disk(self, name: str, path: str, *, write: bool = True) -> Guest:
         """Hold a disk open as a virtual machine does. Raises OSError or DeviceBusy when that is refused."""
-        for dead in [known for known in self._guests if not known.alive]:
-            dead.close()
-            self._guests.remove(dead)
+        dead = [known for known in self._guests if not known.alive]
+        self._guests = [known for known in self._guests if known not in dead]
+        for known in dead:
+            known.close()
         opened = path if self._namespaces else rewrite.outside(self.layout, name, path)
         guest = Guest(self._session(name), self.devices, opened, write=write)
         self._guests.append(guest)
