@@ -140,9 +140,8 @@ class Resources(Definitions):
         if here is None:
             return False
         if here.diskless and not here.tie_breaker:
-            found = self._entries(self._client.resource_delete, here.node, name, keep_tiebreaker=True)
-            if replies.first_error_code(found) not in _GONE:
-                self._settle(found, {"resource": name, "node": here.node})
+            about = {"resource": name, "node": here.node}
+            self._change(self._client.resource_delete, here.node, name, keep_tiebreaker=True, about=about)
         return True
 
     def _unmake_available(self, name: str, node: str) -> bool:
