@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lab.controller import codes
 from lab.controller.codes import Reply
 from lab.controller.locking import locked
-from lab.controller.model import Resource, ResourceDefinition
+from lab.controller.model import Node, Resource, ResourceDefinition
 from lab.controller.names import key
 from lab.controller.tiebreaker import AUTO_ADD
 from lab.controller.windows import RETRY_SECONDS
@@ -252,7 +252,8 @@ class Deletion:
         if keep and not tie_breakers.automatic(rd):
             rd.props[AUTO_ADD] = "True"
             reply.info(codes.I_PROP_SET, f"'{rd.name}' gets an automatic tie-breaker again, as requested.")
-        if not tie_breakers.wanted(rd, without=resource):
+        node = self.cluster.nodes[key(resource.node)]
+        if node.flags & {"EVICTED", "EVACUATE"} or not tie_breakers.wanted(rd, without=resource):
             return False
         if resource.tie_breaker and not keep:
             rd.props[AUTO_ADD] = "False"
@@ -262,15 +263,15 @@ class Deletion:
                 "its tie-breaker was removed by request.",
             )
             return False
-        if any(one.tie_breaker and one is not resource and not one.deleting for one in rd.resources.values()):
-            return False
-        node = self.cluster.nodes[key(resource.node)]
-        if node.flags & {"EVICTED", "EVACUATE"} or not (resource.diskless or node.placeable):
-            return False
-        if not tie_breakers.could_be_on(rd, resource):
+        if not (resource.tie_breaker or self._can_take_over(rd, resource, node)):
             return False
         if not resource.diskless:
             self.cluster.toggle.take_disk(rd, resource)
         tie_breakers.take_over(rd, resource, reply)
         self.cluster.attachment.refresh(rd, reply)
         return True
+
+    def _can_take_over(self, rd: ResourceDefinition, resource: Resource, node: Node) -> bool:
+        if any(one.tie_breaker and not one.deleting for one in rd.resources.values()):
+            return False
+        return self.cluster.tie_breaker.could_be_on(rd, resource) and (resource.diskless or node.placeable)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Callable
+
 import pytest
 
 from lab.controller import Cluster
@@ -99,6 +101,22 @@ def test_evacuation_waits_for_the_user(
     assert "dave" not in rest.flags("vm-1")
     devices.close("VM-1/0", "alice")
     assert "alice" not in rest.flags("vm-1")
+
+
+def test_an_evacuating_node_keeps_no_tie_breaker(cluster: Cluster, rest: Rest) -> None:
+    """It moves on, and the automatism stays on."""
+    rest.spawn("vm-1")
+    cluster.evacuate("charlie")
+    assert rest.flags("vm-1") == {"alice": [], "bob": [], "dave": TIE_BREAKER}
+    assert "DrbdOptions/auto-add-quorum-tiebreaker" not in rest.get(RD)["props"]
+
+
+def test_a_diskless_on_an_evacuating_node_becomes_none(rest_of: Callable[..., Any]) -> None:
+    cluster, rest = rest_of(rest_version="1.27.0")
+    rest.spawn("vm-1")
+    rest.make_available("vm-1", "dave")
+    cluster.evacuate("dave")
+    assert rest.flags("vm-1") == {"alice": [], "bob": [], "charlie": TIE_BREAKER}
 
 
 def test_another_group(cluster: Cluster, rest: Rest) -> None:

@@ -170,6 +170,24 @@ def test_a_primary_without_quorum_writes_nothing(cluster: Cluster, rest: Rest, d
     assert (_disk(rest, "alice"), _disk(rest, "bob")) == ("Inconsistent", "UpToDate")
 
 
+def test_writes_that_nobody_saw_while_it_was_cut_off(
+    cluster: Cluster, rest: Rest, devices: NoDevices
+) -> None:
+    rest.spawn("vm-1")
+    cluster.partition(["alice"])
+    devices.open("VM-1/0", "bob")
+    cluster.heal()
+    assert (_disk(rest, "alice"), _disk(rest, "bob")) == ("Inconsistent", "UpToDate")
+
+
+def test_writes_that_nobody_saw_while_it_was_down(cluster: Cluster, rest: Rest, devices: NoDevices) -> None:
+    rest.spawn("vm-1")
+    cluster.set_online("alice", False)
+    devices.open("VM-1/0", "bob")
+    cluster.set_online("alice", True)
+    assert (_disk(rest, "alice"), _disk(rest, "bob")) == ("Inconsistent", "UpToDate")
+
+
 def test_the_old_replica_alone(cluster: Cluster, rest: Rest, devices: NoDevices) -> None:
     """A host comes back after the only one with the current data has died: nothing can be opened."""
     rest.spawn("vm-1")
