@@ -66,7 +66,8 @@ class ImageManager:
         if kind is not ImageType.CDROM:
             template.setdefault("DEV_PREFIX", "vd")
         if path is None:
-            format = store.template.get("DRIVER") or format or "raw"
+            forced = store.template.get("DRIVER") if self._version.driver_is_format else None
+            format = forced or format or "raw"
         image = Image(
             self._inventory.next_image_id(),
             name,

@@ -91,3 +91,8 @@ class OneVersion(NamedTuple):
     def live_migration_takes_files_along(self) -> bool:
         """6.0 and later copy files and links of a directory that is not shared; 5.12 migrates the domain only."""
         return self >= (6, 0, 0)
+
+    @property
+    def driver_is_format(self) -> bool:
+        """6.0 and later take the DRIVER of a datastore for the format of empty images; 5.12 asks the user."""
+        return self >= (6, 0, 0)

@@ -120,3 +120,12 @@ def test_the_xml_comes_where_the_version_puts_it(
     assert xml.find(f"IMAGE/{tag}") is not None
     assert xml.find("IMAGE/MODTIME") is None
     assert xml.find("DATASTORE/TEMPLATE/DS_LIVE_MIGRATE") is None
+
+
+@pytest.mark.parametrize(("version", "format"), [("5.12.0", "ext4"), ("6.0.3", "raw")])
+def test_whose_word_counts_for_the_format(tmp_path: Path, version: str, format: str) -> None:
+    bench = Bench(tmp_path, version)
+    assert bench.one.inventory.datastores[100].template["DRIVER"] == "raw"
+    image = bench.one.image_create("empty", size=8, format="ext4")
+    bench.one.close()
+    assert image.format == format
