@@ -75,10 +75,8 @@ class Quorum:
         )
 
     def may_promote(self, rd: ResourceDefinition, resource: Resource) -> bool:
-        """Whether the node could become Primary now. A Primary can not."""
+        """Whether the node could become Primary now: never one that is, it has no window with itself."""
         primaries = self.cluster.attachment.primaries(rd)
-        if key(resource.node) in primaries:
-            return False
         near = {key(one.node) for one in self.cluster.connectivity.reachable(rd, resource)}
         if not all(
             self.cluster.windows.open_between(rd, key(resource.node), one) for one in primaries & near

@@ -138,7 +138,7 @@ def test_a_tie_breaker_apart_from_the_disks(rest: Rest) -> None:
 def test_one_tie_breaker_for_each_site(rest: Rest) -> None:
     """However many disks a site may have."""
     _label(rest, alice="a", bob="a", charlie="a", dave="b")
-    rest.put("resource-groups/one", {"select_filter": {"x_replicas_on_different_map": {"Aux/site": 2}}})
+    rest.put("resource-groups/one", {"select_filter": {"x_replicas_on_different_map": {"Aux/site": 3}}})
     rest.spawn("vm-1")
     assert rest.flags("vm-1") == {"alice": [], "bob": [], "dave": TIE_BREAKER}
 
