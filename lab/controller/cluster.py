@@ -52,8 +52,8 @@ class Cluster:
     Public methods of the collaborators take ``lock`` themselves, so tests may call them while a server runs.
     Times are seconds: ``sync_seconds`` for filling a new replica, ``clone_seconds`` and ``clone_looks`` for a
     clone (looks: how often its status is asked before it is complete), ``in_use_lag`` for the news of an open
-    or close, ``peer_loss_lag`` until DRBD on the other hosts notices that a host went down. What time alone brings about
-    (that, a sync that ends) reaches the devices with the next call that looks at the resource.
+    or close, ``peer_loss_lag`` until DRBD on the other hosts notices that a host went down. What time alone
+    brings about (that, a sync that ends) reaches the devices with the next call that looks at the resource.
     """
 
     def __init__(
