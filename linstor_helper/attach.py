@@ -5,17 +5,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
-from linstor_helper import host_commands
-from linstor_helper.errors import Error, NotFoundError, NotReadyError
+from linstor_helper import host_commands, obstacles
+from linstor_helper.errors import ControllerUnavailable, NotFoundError, NotReadyError, UnknownOutcome
 from linstor_helper.host_commands import by_res
 from linstor_helper.location import Location
 from linstor_helper.names import same
-from linstor_helper.ports import Clock, Controller, Hosts, Node, Resource
+from linstor_helper.nodes import node_of, on_host
+from linstor_helper.ports import Clock, Controller, Resource
+from linstor_helper.shell import Script
+from linstor_helper.storage import Storage
 from linstor_helper.undo import Undo
 from linstor_helper.volumes import CLOSES, retry_while_in_use
 from linstor_helper.waiting import attempts
+
+Warn = Callable[[str], None]
 
 
 class Attachment(NamedTuple):
@@ -25,22 +30,53 @@ class Attachment(NamedTuple):
     device: str
 
 
+def connect(
+    storage: Storage,
+    name: str,
+    location: Location,
+    undo: Undo,
+    warn: Warn,
+    *,
+    linked: bool = True,
+    shared: bool = False,
+) -> Attachment:
+    """Attaches a volume to the host of ``location``, waits for its device, and makes ``location`` a link to it.
+
+    ``linked``: False leaves the link to somebody else; ``shared``: other nodes may have the volume open for writing.
+    While no controller answers, a device that is on the host already is used as it is.  Raises as ``ensure_attached``.
+    """
+    try:
+        attachment = ensure_attached(storage, name, location.host, undo, shared=shared)
+    except UnknownOutcome:
+        raise
+    except ControllerUnavailable as error:
+        attachment = _there_already(storage, name, location.host, error, warn)
+    wait_and_link(storage, attachment, location, undo, linked=linked)
+    return attachment
+
+
 def ensure_attached(
-    controller: Controller,
-    clock: Clock,
+    storage: Storage,
     name: str,
     host: str,
     undo: Undo,
+    *,
     resources: Sequence[Resource] | None = None,
+    shared: bool = False,
 ) -> Attachment:
     """Makes sure that ``host`` can open the volume; ``undo`` takes back what had to be done for that.
 
     ``resources`` are those of the volume, when they were read a moment ago.
-    Raises NotReadyError when the host's satellite is offline, NotFoundError when the host is not a LINSTOR node.
+    Raises InUseError while another node has it open for writing (unless it is ``shared``), NotReadyError when the
+    host's satellite is offline or DRBD would not let it be opened there, NotFoundError when the host is no node.
     """
-    deployed = controller.resources(name) if resources is None else resources
+    controller, clock = storage.controller, storage.clock
+    known = controller.resources(name) if resources is None else resources
+    deployed = obstacles.wait_until_free(
+        controller, clock, name, host, known, storage.settings.attach_timeout, shared=shared
+    )
     here = on_host(deployed, host)
-    if here is None or here.deleting or here.tie_breaker or "INACTIVE" in here.flags:
+    if needs_attaching(here):
         node = _make_available(controller, clock, name, here.node if here else host, undo)
         # With DRBD the path is the same everywhere, and LINSTOR serves only nodes that are online.
         replicated = [r for r in deployed if "DRBD" in r.layers]
@@ -49,9 +85,15 @@ def ensure_attached(
         here = on_host(controller.resources(name), node)
         if here is None:
             raise NotReadyError(f"LINSTOR did not make {name} available on {node}")
-    if here.silent:
+    assert here is not None
+    if here.silent or "EVICTED" in here.flags:
         node_of(controller, here.node, NotReadyError(f"{name} cannot be attached to {here.node}"))
     return Attachment(here.node, device_of(here))
+
+
+def needs_attaching(here: Resource | None) -> bool:
+    """Whether a node with this resource of the volume (or none) needs LINSTOR's help before it can open it."""
+    return here is None or here.deleting or here.tie_breaker or "INACTIVE" in here.flags
 
 
 def device_of(resource: Resource) -> str:
@@ -65,28 +107,39 @@ def device_of(resource: Resource) -> str:
 
 @contextmanager
 def opened(
-    controller: Controller, clock: Clock, name: str, host: str, resources: Sequence[Resource], undo: Undo
+    storage: Storage, name: str, host: str, resources: Sequence[Resource], undo: Undo
 ) -> Iterator[Attachment]:
     """Attaches a volume to a host for the time of a copy."""
     before = on_host(resources, host)
-    attachment = ensure_attached(controller, clock, name, host, undo, resources)
+    attachment = ensure_attached(storage, name, host, undo, resources=resources)
     yield attachment
     if before is None or before.tie_breaker:
-        _close(controller, clock, name, attachment.node)
+        close(storage.controller, storage.clock, name, attachment.node)
 
 
-def _close(controller: Controller, clock: Clock, name: str, node: str) -> None:
+def close(controller: Controller, clock: Clock, name: str, node: str) -> None:
     """Releases a volume that was open a moment ago: LINSTOR may not have noticed the end of that yet."""
     retry_while_in_use(clock, CLOSES, lambda: controller.release(name, node))
 
 
-def link(hosts: Hosts, attachment: Attachment, location: Location, timeout: int, undo: Undo) -> None:
-    """Waits for the device and makes ``location`` a link to it; ``timeout`` is in seconds."""
+def wait_and_link(
+    storage: Storage, attachment: Attachment, location: Location, undo: Undo, *, linked: bool = True
+) -> None:
+    """Waits for the device on the host and, if ``linked``, makes ``location`` a link to it."""
+    timeout = storage.settings.attach_timeout
     script = host_commands.wait_for_device(attachment.device, timeout)
-    # Before the command: when the connection breaks, nobody knows whether the link was made.
-    undo.push(f"link {location}", lambda: hosts.run(location.host, host_commands.unlink(location.path)))
-    script += host_commands.link(attachment.device, location.path)
-    hosts.run(location.host, script, f"linking to {attachment.device}", timeout=timeout + 60)
+    if linked:
+        # Before the command: when the connection breaks, nobody knows whether the link was made.
+        undo.push(
+            f"link {location}", lambda: storage.hosts.run(location.host, host_commands.unlink(location.path))
+        )
+        script += host_commands.link(attachment.device, location.path)
+    storage.hosts.run(location.host, script, f"linking to {attachment.device}", timeout=timeout + 60)
+
+
+def is_linked(storage: Storage, name: str, location: Location) -> bool:
+    """Whether ``location`` is a link to the volume's device, and that is there."""
+    return _holds(storage, location.host, host_commands.is_link_to(location.path, by_res(name)))
 
 
 def wait_until_settled(controller: Controller, clock: Clock, name: str, timeout: float) -> list[Resource]:
@@ -104,13 +157,19 @@ def usable(resource: Resource) -> bool:
     return has_disk and resource.disk_state in ("UpToDate", None)
 
 
-def on_host(resources: Sequence[Resource], host: str) -> Resource | None:
-    """The resource on the node of that name; names with and without a domain are the same host."""
-    for resource in resources:
-        if same(resource.node, host):
-            return resource
-    short = [r for r in resources if same(r.node.split(".")[0], host.split(".")[0])]
-    return short[0] if len(short) == 1 and ("." in host) != ("." in short[0].node) else None
+def _there_already(
+    storage: Storage, name: str, host: str, error: ControllerUnavailable, warn: Warn
+) -> Attachment:
+    """DRBD itself still sees to it that only one node writes."""
+    device = by_res(name)
+    if not _holds(storage, host, host_commands.is_device(device)):
+        raise error
+    warn(f"{device} is on {host} already and is used without asking LINSTOR: {error}")
+    return Attachment(host, device)
+
+
+def _holds(storage: Storage, host: str, condition: Script) -> bool:
+    return storage.hosts.run(host, host_commands.tell(condition), "looking for a device").strip() == "yes"
 
 
 def _make_available(controller: Controller, clock: Clock, name: str, host: str, undo: Undo) -> str:
@@ -118,10 +177,15 @@ def _make_available(controller: Controller, clock: Clock, name: str, host: str, 
 
     def attempt(node: str) -> str:
         # Before the call: its answer may get lost, and there is no harm in releasing what was never attached.
-        undo.push(f"{name} attached to {node}", lambda: _close(controller, clock, name, node))
+        undo.push(f"{name} attached to {node}", lambda: close(controller, clock, name, node))
         controller.make_available(name, node)
         return node
 
+    return as_node(controller, host, attempt)
+
+
+def as_node(controller: Controller, host: str, attempt: Callable[[str], str]) -> str:
+    """What ``attempt`` returns for the LINSTOR node of a host, which mostly has the host's name."""
     try:
         return attempt(host)
     except (NotFoundError, NotReadyError) as error:
@@ -129,37 +193,3 @@ def _make_available(controller: Controller, clock: Clock, name: str, host: str, 
         if same(node.name, host):
             raise
     return attempt(node.name)
-
-
-def nodes_called(host: str, nodes: Sequence[Node]) -> list[Node]:
-    """The nodes that a host of OpenNebula can be: by name, else by kernel's name or address, else by short name."""
-    return (
-        [n for n in nodes if same(n.name, host)]
-        or [n for n in nodes if same(n.uname, host) or host in n.addresses]
-        or [n for n in nodes if same(n.name.split(".")[0], host.split(".")[0])]
-    )
-
-
-def node_of(controller: Controller, host: str, cause: Error) -> Node:
-    """The LINSTOR node that an OpenNebula host is: by its name, its kernel's host name, or an address.
-
-    Called when LINSTOR refused the host's name, with the refusal as ``cause``.  Raises the reason if that is the
-    host itself: not a node at all, ambiguous, or a node that cannot work now.
-    """
-    nodes = controller.nodes()
-    found = nodes_called(host, nodes)
-    if len(found) != 1:
-        raise NotFoundError(
-            f"host {host} is {'not a LINSTOR node' if not found else 'more than one LINSTOR node'}",
-            details=f"nodes are {', '.join(sorted(n.name for n in nodes))}",
-            hint="name the OpenNebula host as its LINSTOR node, or keep VMs off it",
-        ) from cause
-    node = found[0]
-    bad = sorted(node.flags & {"EVICTED", "EVACUATE", "DELETE"})
-    if node.status != "ONLINE" or bad:
-        raise NotReadyError(
-            f"LINSTOR node {node.name} is {' and '.join(bad) or node.status}",
-            details=cause.what,
-            hint=f"see `linstor node list` and the linstor-satellite service on {node.name}",
-        ) from cause
-    return node

@@ -18,6 +18,7 @@ from linstor_helper.sources import Request
 from linstor_helper.ssh import SshHosts
 from linstor_helper.storage import Storage
 from linstor_helper.undo import Undo
+from linstor_helper.usage import Usage
 
 if TYPE_CHECKING:
     from linstor_helper.linstor_api import LinstorController
@@ -76,6 +77,10 @@ class Context:
         """What the call asks to be read, under the rules of its datastore."""
         home = os.environ.get("HOME", self.layout.var)
         return sources.request_for(call.image, storage.settings, self.layout, home, call.document)
+
+    def usage(self, vm: Vm | int) -> Usage:
+        """Who else has the images of a VM."""
+        return Usage(self.one, self.vm(vm) if isinstance(vm, int) else vm, self.log.warning)
 
     def undo(self) -> Undo:
         return Undo(self.log.warning)

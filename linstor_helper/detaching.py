@@ -1,45 +1,97 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Taking a disk from a VM: the image stays, the VM's own volumes go, and nobody else's disk is touched."""
+"""Taking a disk from a VM or from a host: the image stays, the VM's own volumes go, nobody else's disk is touched."""
 
 from __future__ import annotations
 
 import posixpath
-from typing import Callable
+from typing import Callable, Optional
 
 from linstor_helper import host_commands, names, volumes
-from linstor_helper.attach import nodes_called
-from linstor_helper.errors import HostUnreachable, UsageError
+from linstor_helper.errors import HostUnreachable, InUseError
 from linstor_helper.location import Location
+from linstor_helper.nodes import nodes_called, on_host, resource_of_host
 from linstor_helper.storage import Storage
+from linstor_helper.usage import Usage
+from linstor_helper.vm_disks import VmDisk
 
 Warn = Callable[[str], None]
 
+Linked = Optional[set[int]]
+"""Ids of the VMs that have a link to a volume on a host; None when the host does not answer."""
 
-def detach(storage: Storage, name: str, location: Location, *, exclusive: bool, warn: Warn) -> None:
-    """Removes a VM's link to a volume, and the volume from the host when no other VM there is linked to it.
 
-    A CD-ROM is only read, and LINSTOR does not see a reader: the links of the VMs on the host are what tells.  When
-    the host cannot be asked, an ``exclusive`` volume (the VM was its only user) is released all the same; any other
-    stays.  Replicas with a disk and the tie-breaker always stay.
+def unlink(storage: Storage, name: str, location: Location, warn: Warn) -> Linked:
+    """Removes a VM's link to a volume; the other VMs that have one on the same host."""
+    return _links(storage, name, location, warn, remove=True)
+
+
+def linked_vms(storage: Storage, name: str, location: Location, warn: Warn) -> Linked:
+    """The VMs besides that of ``location`` that have a link to the volume on its host."""
+    return _links(storage, name, location, warn, remove=False)
+
+
+def leave(
+    storage: Storage,
+    found: VmDisk,
+    host: str,
+    usage: Usage,
+    linked: Callable[[], Linked],
+    warn: Warn,
+    *,
+    keep: str | None = None,
+) -> None:
+    """Takes a disk from the host that its VM leaves; ``keep`` is the host to which it goes, if any.
+
+    The VM's own volume, and an image that no other VM has, leave all hosts but ``keep``: also one where a migration
+    that failed has left them.  An image that others have leaves only ``host``, and that only when none of them is
+    there.  Who has it is OpenNebula's knowledge; VMs on the host that are ``linked`` to it count as well.
     """
-    script = host_commands.unlink_and_list_others(
-        location.path, host_commands.by_res(name), _datastores(location)
-    )
-    try:
-        others = storage.hosts.run(location.host, script, f"unlinking {name}").split()
-    except HostUnreachable as error:
-        if not exclusive:
-            warn(
-                f"{name} stays attached to {location.host}, since nobody can tell who uses it there: {error}"
-            )
-            return
-        warn(f"the link {location} stays: {error}")
-        others = []
-    if others:
-        warn(f"{name} stays attached to {location.host}, where {', '.join(others)} use it")
+    if found.own:
+        withdraw(storage, found.resource, keep=keep)
+        return
+    others = usage.others(found.disk.image_id)
+    alone = others is not None and not others
+    known = None if alone and found.exclusive else linked()
+    if alone and not known:
+        withdraw(storage, found.resource, keep=keep)
+        if found.shareable and keep is None:
+            storage.controller.modify(found.resource, {}, names.SHARING)
+        return
+    if others is None and known is None and not found.exclusive:
+        warn(f"{found.resource} stays attached to {host}: nobody tells who uses it there")
+        return
+    here = usage.on_host(host, (others or set()) | (known or set()))
+    if here:
+        vms = " and ".join(f"VM {vm}" for vm in sorted(here))
+        warn(f"{found.resource} stays attached to {host} for {vms}")
         return
     timeout = storage.settings.attach_timeout
-    volumes.retry_while_in_use(storage.clock, timeout, lambda: _release(storage, name, location.host))
+    volumes.retry_while_in_use(
+        storage.clock, timeout, lambda: _release(storage, found.resource, host, shared=found.shareable)
+    )
+
+
+def withdraw(storage: Storage, name: str, *, keep: str | None) -> None:
+    """Leaves a volume to the one host ``keep``, or to none: diskless resources go from all others, and no two nodes
+    may write any more.  Raises InUseError while another node has it open."""
+    controller = storage.controller
+
+    def attempt() -> None:
+        deployed = controller.resources(name)
+        kept = None if keep is None else resource_of_host(controller, deployed, keep)
+        resources = [r for r in deployed if r is not kept]
+        users = sorted(r.node for r in resources if r.in_use)
+        if users:
+            raise InUseError(
+                f"{name} is in use on {' and '.join(users)}", hint="is the VM still running there?"
+            )
+        present = [r for r in resources if not r.deleting]
+        clients = [r.node for r in present if r.diskless and not r.tie_breaker]
+        # The release of any node ends a migration as well, also when there is nothing else to take away.
+        for node in clients or [r.node for r in present if not r.tie_breaker][:1]:
+            controller.release(name, node)
+
+    volumes.retry_while_in_use(storage.clock, storage.settings.attach_timeout, attempt)
 
 
 def destroy(storage: Storage, name: str, location: Location, *, warn: Warn) -> None:
@@ -51,37 +103,29 @@ def destroy(storage: Storage, name: str, location: Location, *, warn: Warn) -> N
         warn(f"the link {location} stays: {error}")
 
 
-def remove_vm_directory(storage: Storage, location: Location, vm_id: int, *, warn: Warn) -> None:
-    """Removes ``<datastores>/<datastore>/<vm>`` on a host, and the context volume that addon-linstor 2.x may have left.
-
-    Raises UsageError for any other path.
-    """
-    if (
-        posixpath.basename(location.path) != str(vm_id)
-        or not posixpath.basename(location.directory).isdigit()
-    ):
-        raise UsageError(f"{location} is not the directory of VM {vm_id}")
-    script = host_commands.disk_links(location.path) + host_commands.remove_directory(location.path)
+def _links(storage: Storage, name: str, location: Location, warn: Warn, *, remove: bool) -> Linked:
+    script = host_commands.list_other_links(
+        location.path, host_commands.by_res(name), _datastores(location), remove=remove
+    )
     try:
-        devices = storage.hosts.run(location.host, script, f"removing {location.path}").split()
+        found = storage.hosts.run(location.host, script, f"looking for links to {name}").split()
     except HostUnreachable as error:
-        warn(f"the directory {location} stays: {error}")
-        return
-    for resource in map(host_commands.resource_of, devices):
-        if names.is_legacy_context(resource, vm_id):
-            volumes.discard(storage.controller, storage.clock, resource, storage.settings.attach_timeout)
+        warn(f"the links to {name} on {location.host} are unknown: {error}")
+        return None
+    return {vm for vm in map(host_commands.vm_of_link, found) if vm is not None}
 
 
-def _release(storage: Storage, name: str, host: str) -> None:
+def _release(storage: Storage, name: str, host: str, *, shared: bool) -> None:
     """Also from a host whose LINSTOR node has another name; a host that is no node has nothing to release."""
     controller = storage.controller
-    if controller.release(name, host):
+    if controller.release(name, host, shared=shared):
         return
-    clients = {one.node for one in controller.resources(name) if one.diskless and not one.tie_breaker}
-    if clients and not any(names.same(client, host) for client in clients):
+    resources = controller.resources(name)
+    clients = {one.node for one in resources if one.diskless and not one.tie_breaker}
+    if clients and on_host(resources, host) is None:
         for node in nodes_called(host, controller.nodes()):
             if node.name in clients:
-                controller.release(name, node.name)
+                controller.release(name, node.name, shared=shared)
 
 
 def _datastores(location: Location) -> str:

@@ -21,11 +21,15 @@ ACTIONS = {
     "tm.clone": "linstor_helper.actions.tm.clone",
     "tm.context": "linstor_helper.actions.tm.context",
     "tm.delete": "linstor_helper.actions.tm.delete",
+    "tm.failmigrate": "linstor_helper.actions.tm.failmigrate",
     "tm.ln": "linstor_helper.actions.tm.ln",
     "tm.mkimage": "linstor_helper.actions.tm.mkimage",
     "tm.mkswap": "linstor_helper.actions.tm.mkswap",
     "tm.monitor": "linstor_helper.actions.tm.monitor",
+    "tm.mv": "linstor_helper.actions.tm.mv",
     "tm.mvds": "linstor_helper.actions.tm.mvds",
+    "tm.postmigrate": "linstor_helper.actions.tm.postmigrate",
+    "tm.premigrate": "linstor_helper.actions.tm.premigrate",
 }
 """Every executable and the module whose ``run(context, args, stdin)`` does its work and returns its stdout."""
 

@@ -36,7 +36,7 @@ def make_blank(
     resources = _placed(storage, name)
     if make_format is not None or not transfer.reads_as_zeros(resources):
         host = transfer.choose_host(resources, attach.usable, storage.settings.bridge_list, turn)
-        with attach.opened(storage.controller, storage.clock, name, host, resources, undo) as attachment:
+        with attach.opened(storage, name, host, resources, undo) as attachment:
             fill_blank(
                 storage,
                 Target(host, attachment.device, size, transfer.reads_as_zeros(resources)),
@@ -58,7 +58,7 @@ def make_blank_on(
     controller = storage.controller
     is_new = _ensure_created(storage, name, size, owner, undo)
     resources = _placed(storage, name) if is_new else controller.resources(name)
-    attachment = attach.ensure_attached(controller, storage.clock, name, host, undo, resources)
+    attachment = attach.ensure_attached(storage, name, host, undo, resources=resources)
     if is_new:
         fill_blank(
             storage, Target(host, attachment.device, size, transfer.reads_as_zeros(resources)), make_format
@@ -110,7 +110,7 @@ def copy_volume(
     if _ensure_created(storage, name, bigger, owner, undo):
         resources = _placed(origin, source)
         host = transfer.choose_host(resources, attach.usable, origin.settings.bridge_list, turn)
-        with attach.opened(origin.controller, origin.clock, source, host, resources, undo) as attachment:
+        with attach.opened(origin, source, host, resources, undo) as attachment:
             reading = host_commands.wait_for_device(attachment.device, origin.settings.attach_timeout)
             reading += host_commands.read_all(attachment.device, length.bytes)
             with origin.hosts.read(host, reading, f"reading {attachment.device}") as stream:
@@ -121,7 +121,7 @@ def copy_volume(
 def _write(storage: Storage, name: str, size: Size, extents: Iterable[Extent], undo: Undo, turn: int) -> None:
     resources = _placed(storage, name)
     host = transfer.choose_host(resources, attach.usable, storage.settings.bridge_list, turn)
-    with attach.opened(storage.controller, storage.clock, name, host, resources, undo) as attachment:
+    with attach.opened(storage, name, host, resources, undo) as attachment:
         target = Target(host, attachment.device, size, transfer.reads_as_zeros(resources))
         transfer.write(storage.hosts, target, extents, storage.settings.attach_timeout)
 

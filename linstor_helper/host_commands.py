@@ -73,20 +73,52 @@ def unlink(path: str) -> Script:
     return command("rm", "-f", path)
 
 
-def unlink_and_list_others(path: str, device: str, datastores: str) -> Script:
-    """Removes a VM's link to a device and prints the links of other VMs on this host to the same device, one a line.
+def list_other_links(path: str, device: str, datastores: str, *, remove: bool) -> Script:
+    """Prints the links of other VMs on this host to the device that the link ``path`` points to, one a line.
 
-    ``device`` is where the link points if it is gone already; ``datastores`` is the directory of the system
-    datastores, whose links are ``<datastore>/<vm>/disk.<n>``.
+    ``device`` is where it points if it is gone already; ``datastores`` is the directory of the system datastores,
+    whose links are ``<datastore>/<vm>/disk.<n>``.  ``remove``: the link ``path`` itself is removed before.
     """
     return Script(
         (
             f"device=$(readlink {quote(path)} || echo {quote(device)})",
-            *unlink(path).lines,
+            *(unlink(path).lines if remove else ()),
             (
                 f"for link in {quote(datastores)}/*/*/disk.*; do "
-                'if test "$(readlink "$link" || true)" = "$device"; then echo "$link"; fi; done'
+                f'if test "$link" != {quote(path)} && test "$(readlink "$link" || true)" = "$device"; '
+                'then echo "$link"; fi; done'
             ),
+        )
+    )
+
+
+def vm_of_link(path: str) -> int | None:
+    """The id of the VM that a link listed by ``list_other_links`` belongs to."""
+    directory = posixpath.basename(posixpath.dirname(path))
+    return int(directory) if directory.isdigit() else None
+
+
+def is_device(device: str) -> Script:
+    """A condition: the device is there."""
+    return command("test", "-b", device)
+
+
+def is_link_to(path: str, device: str) -> Script:
+    """A condition: ``path`` is a link to the device, and the device is there."""
+    return Script((f'test "$(readlink {quote(path)})" = {quote(device)} && {is_device(device).lines[0]}',))
+
+
+def tell(condition: Script) -> Script:
+    """Prints ``yes`` or ``no``."""
+    return Script((f"if {condition.lines[0]}; then echo yes; else echo no; fi",))
+
+
+def list_broken_links(links: Mapping[str, str]) -> Script:
+    """Prints those of the paths that are no link to their device, or whose device is not there, one a line."""
+    return Script(
+        tuple(
+            f"{is_link_to(path, device).lines[0]} || {command('echo', path).lines[0]}"
+            for path, device in links.items()
         )
     )
 
@@ -99,6 +131,69 @@ def disk_links(directory: str) -> Script:
 def remove_directory(path: str) -> Script:
     """Removes a VM's directory, but nothing that is mounted in it."""
     return command("rm", "-rf", "--one-file-system", path)
+
+
+def make_probe(directory: str) -> Script:
+    """Makes a directory with a new file in it and prints the name of that."""
+    return command("mkdir", "-p", directory) + Script(
+        (f"basename $({command('mktemp', posixpath.join(directory, '.probe.XXXXXXXX')).lines[0]})",)
+    )
+
+
+def has_file(path: str) -> Script:
+    """A condition: there is a file of that name."""
+    return command("test", "-e", path)
+
+
+_IS_VOLUME = "-type l -name 'disk.*' -lname '/dev/*'"
+"""For ``find``: a link to a volume in the directory of a VM."""
+
+ABSENT, SAME, PACKED = "absent", "same  ", "packed"
+"""First word of what ``pack`` prints, all of one length."""
+
+
+def pack(directory: str, probe: str) -> Script:
+    """Prints one of the three words above and, after the last one, an archive of the directory without its links to
+    volumes.  ``SAME``: there is a file ``probe`` in the directory, which was made in the one that it is to go to."""
+    seen = command("test", "-e", posixpath.join(directory, probe)).lines[0]
+    there = command("test", "-d", directory).lines[0]
+    archive = (
+        f"cd {quote(directory)}; tar --create --sparse --anchored --no-wildcards "
+        f"--exclude-from=<(find . -maxdepth 1 {_IS_VOLUME}) --file=- ."
+    )
+    return Script(
+        (
+            (
+                f"if ! {there}; then printf '%s' {quote(ABSENT)}; elif {seen}; then printf '%s' {quote(SAME)}; "
+                f"else printf '%s' {quote(PACKED)}; {archive}; fi"
+            ),
+        )
+    )
+
+
+def unpack(directory: str) -> Script:
+    """Begins to unpack an archive that comes in pieces, each announced by ``piece``."""
+    extract = command("tar", "--extract", "--sparse", "--file=-", f"--directory={directory}").lines[0]
+    return Script((f"exec 3> >({extract}); tar=$!",))
+
+
+def piece(length: int) -> bytes:
+    """The line that passes the ``length`` bytes that follow it on the same standard input to ``unpack``."""
+    line = command("dd", "bs=1M", f"count={length}", "iflag=fullblock,count_bytes", "status=none").lines[0]
+    return f"{line} >&3\n".encode()
+
+
+def unpacked() -> bytes:
+    """The line that ends ``unpack``; it fails when that did."""
+    return b'exec 3>&-; wait "$tar"\n'
+
+
+def move_entries(source: str, target: str) -> Script:
+    """Moves everything but links to volumes from one directory to another one on the same host."""
+    found = f"find . -mindepth 1 -maxdepth 1 ! \\( {_IS_VOLUME} \\)"
+    moving = f"cd {quote(source)}; {found} -exec mv -f -t {quote(target)} {{}} +"
+    there = command("test", "-d", source).lines[0]
+    return command("mkdir", "-p", target) + Script((f"if {there}; then {moving}; fi",))
 
 
 def make_file_system(file_system: FileSystem, device: str) -> Script:

@@ -39,6 +39,10 @@ class Location(NamedTuple):
             raise UsageError(f"{self} is not the path of a disk (.../disk.N)")
         return int(match.group(1))
 
+    def disk(self, disk_id: int) -> Location:
+        """The place of a disk in this directory."""
+        return Location(self.host, posixpath.join(self.path, f"disk.{disk_id}"))
+
     def require_disk(self) -> None:
         """Raises UsageError when this is not the path of a disk."""
         _ = self.disk_id

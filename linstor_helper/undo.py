@@ -24,6 +24,10 @@ class Undo:
         """``what`` names what stays behind if the step fails."""
         self._steps.append((what, step))
 
+    def commit(self) -> None:
+        """What was done up to now stays, whatever happens later."""
+        self._steps.clear()
+
     def __enter__(self) -> Undo:
         return self
 

@@ -96,7 +96,7 @@ def ensure_clone(
     seconds.  Raises CannotClone when the provider has no clones.
     """
     properties = {**owner.properties(), **names.complete_mark(name)}
-    foreign = owner.foreign_keys()
+    foreign = [*owner.foreign_keys(), *names.NOT_FOR_COPIES]
 
     def start() -> CloneResult:
         return _retry(

@@ -38,6 +38,7 @@ class Settings(NamedTuple):
     attach_timeout: int
     clone_timeout: int
     capacity_cache: int
+    move_data: bool
     instance: str
     allow_shareable: bool
     bridge_list: tuple[str, ...]

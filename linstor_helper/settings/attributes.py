@@ -209,6 +209,15 @@ ATTRIBUTES = (
         _seconds_or_none,
     ),
     Attribute(
+        "LINSTOR_MOVE_DATA",
+        "move_data",
+        "boolean",
+        "NO",
+        "Whether the data of a volatile disk moves to the storage pools of this system datastore's resource group when "
+        "its VM comes from another one; else only missing replicas are added.",
+        _flag,
+    ),
+    Attribute(
         "LINSTOR_INSTANCE",
         "instance",
         "name",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from linstor_helper import attach, filling, names, volumes
 from linstor_helper.call import expect, read_disk_call
-from linstor_helper.errors import CannotClone
+from linstor_helper.errors import CannotClone, ControllerUnavailable, UnknownOutcome
 from linstor_helper.location import source_resource
 from linstor_helper.onexml import Disk
 from linstor_helper.units import Size
@@ -42,10 +42,15 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
         except CannotClone as refusal:
             context.log.event(f"{source} is copied instead of cloned: {refusal}")
             filling.copy_volume(storage, source, storage, resource, disk.size, owner, undo, turn=call.vm_id)
-        attachment = attach.ensure_attached(
-            storage.controller, context.clock, resource, call.location.host, undo
-        )
-        attach.link(storage.hosts, attachment, call.location, storage.settings.attach_timeout, undo)
+        except UnknownOutcome:
+            raise
+        except ControllerUnavailable as error:
+            # The link is made last: the copy was complete when it was made.
+            if not attach.is_linked(storage, resource, call.location):
+                raise
+            context.log.warning(f"{call.location} is used as it is: {error}")
+            return ""
+        attach.connect(storage, resource, call.location, undo, context.log.warning)
     return ""
 
 

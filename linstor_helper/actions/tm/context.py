@@ -7,7 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from linstor_helper.call import read_disk_call
+from linstor_helper import attach, detaching, host_commands, lifecycle, vm_disks
+from linstor_helper.call import DiskCall, read_disk_call
 from linstor_helper.errors import CommandFailed, UsageError
 
 if TYPE_CHECKING:
@@ -27,4 +28,32 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
             status=error.status,
             details=error.details or str(error),
         ) from error
+    _bring_disks_back(context, call)
     return ""
+
+
+def _bring_disks_back(context: Context, call: DiskCall) -> None:
+    """The only call before a VM boots in place; when its disks are where they were it costs a look at the host."""
+    vm = context.vm(call.vm_id)
+    if not lifecycle.boots_in_place(vm.lcm_state):
+        return
+    disks = {
+        f"{call.location.directory}/disk.{found.disk.id}": found
+        for found in vm_disks.of_driver(vm, vm.system_tm)
+    }
+    looking = host_commands.list_broken_links(
+        {path: host_commands.by_res(found.resource) for path, found in disks.items()}
+    )
+    broken = context.hosts.run(call.location.host, looking, "looking at the VM's disks").split()
+    for path in broken:
+        found = disks[path]
+        store = found.disk.datastore_id
+        storage = context.storage_of(call.datastore_id if store is None or found.disk.volatile else store)
+        place = call.location._replace(path=path)
+        with context.locks.hold(found.resource), context.undo() as undo:
+            context.log.warning(f"{found.resource} is not at {place} and is brought back")
+            attachment = attach.connect(
+                storage, found.resource, place, undo, context.log.warning, shared=found.shareable
+            )
+            if found.exclusive:
+                detaching.withdraw(storage, found.resource, keep=attachment.node)

@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from linstor_helper import detaching, names
+from linstor_helper import detaching, vm_directory, vm_disks
 from linstor_helper.call import DiskCall, expect, read_disk_call
-from linstor_helper.errors import UsageError
 
 if TYPE_CHECKING:
     from linstor_helper.context import Context
@@ -21,27 +20,18 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
         _delete_disk(context, call)
     else:
         storage = context.storage_of(call.datastore_id)
-        detaching.remove_vm_directory(storage, call.location, call.vm_id, warn=context.log.warning)
+        vm_directory.remove(storage, call.location, call.vm_id, context.log.warning)
     return ""
 
 
 def _delete_disk(context: Context, call: DiskCall) -> None:
-    disk = context.vm(call.vm_id).disk(call.location.disk_id)
+    vm = context.vm(call.vm_id)
+    found = vm_disks.identify(vm.id, vm.disk(call.location.disk_id))
     storage = context.storage_of(call.datastore_id)
-    if not disk.volatile and disk.clone is None:
-        raise UsageError(f"disk {disk.id} of VM {call.vm_id} has no CLONE; whether it is an image is unknown")
-    if disk.clone is False and not disk.volatile:
-        resource, destroy = names.require_valid(disk.source), False
-    else:
-        resource = (
-            names.volatile(call.vm_id, disk.id)
-            if disk.volatile
-            else names.vm_disk(disk.source, call.vm_id, disk.id)
-        )
-        destroy = True
-    with context.locks.hold(resource):
-        if destroy:
-            detaching.destroy(storage, resource, call.location, warn=context.log.warning)
+    warn = context.log.warning
+    with context.locks.hold(found.resource):
+        if found.own:
+            detaching.destroy(storage, found.resource, call.location, warn=warn)
         else:
-            exclusive = disk.save and not disk.shareable
-            detaching.detach(storage, resource, call.location, exclusive=exclusive, warn=context.log.warning)
+            linked = detaching.unlink(storage, found.resource, call.location, warn)
+            detaching.leave(storage, found, call.location.host, context.usage(vm), lambda: linked, warn)

@@ -24,4 +24,4 @@ def make_volatile(context: Context, call: DiskCall, size_mib: int, make_format: 
         attachment = filling.make_blank_on(
             storage, resource, Size.of_mib(size_mib), owner, undo, make_format, call.location.host
         )
-        attach.link(storage.hosts, attachment, call.location, storage.settings.attach_timeout, undo)
+        attach.wait_and_link(storage, attachment, call.location, undo)

@@ -100,5 +100,6 @@ def test_a_disk_that_the_hypervisor_still_holds(cloud: Cloud) -> None:
 
 
 def test_an_image_that_is_gone(cloud: Cloud) -> None:
-    call = cloud.call("tm/mvds", "alice:/one/datastores/101/0/disk.0", "OpenNebula-Image-5", 0, 100)
+    vm = waiting(cloud, cloud.one.image_create("lost", size=8, source="OpenNebula-Image-5", persistent=True))
+    call = remove(cloud, vm)
     assert (call.rc, call.stderr) == (0, "")

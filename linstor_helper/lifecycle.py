@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the state of a VM means for its disks (LCM_STATE of OpenNebula 5.12 ... 7.4, VirtualMachine.h).
+
+Releases add states: one that is not named here is none of the special cases.
+"""
+
+from __future__ import annotations
+
+DRIVER = "linstor"
+"""TM_MAD of our datastores: the name of the directory that holds the executables."""
+
+_ONE_DIRECTORY_FOR_ALL = frozenset({"shared", "qcow2"})
+"""System datastores on a file system that all hosts and the front-end share."""
+
+_EPILOGS_TO_FRONT_END = frozenset({10, 41, 30, 42})
+_PROLOGS_FROM_FRONT_END = frozenset({9, 49, 31, 50})
+_PROLOG_MIGRATE_POWEROFF = frozenset({43, 44})
+_HOST_IS_LOST = frozenset({60, 61})
+_UNKNOWN = 16
+_BOOTS_IN_PLACE = frozenset({13, 20, 21, 35})
+
+
+def leaves_all_hosts(lcm_state: int) -> bool:
+    """Whether the VM is being stopped or undeployed, so that its disks are needed nowhere."""
+    return lcm_state in _EPILOGS_TO_FRONT_END
+
+
+def comes_from_front_end(lcm_state: int) -> bool:
+    """Whether a stopped or undeployed VM is being resumed: it has no disks where it comes from."""
+    return lcm_state in _PROLOGS_FROM_FRONT_END
+
+
+def source_is_lost(lcm_state: int) -> bool:
+    """Whether the VM moves because its host does not answer: nothing may be asked of that host."""
+    return lcm_state in _HOST_IS_LOST or lcm_state == _UNKNOWN
+
+
+def was_powered_off(lcm_state: int) -> bool:
+    """Whether a VM without memory to restore moves: its directory holds nothing that cannot be made again."""
+    return lcm_state in _PROLOG_MIGRATE_POWEROFF
+
+
+def boots_in_place(lcm_state: int) -> bool:
+    """Whether the VM starts with the disks of an earlier time.
+
+    BOOT_MIGRATE is among them: ``onevm recover --failure`` of a half-done migration sends the VM back to its old host
+    without a call for the disks that had moved on already.
+    """
+    return lcm_state in _BOOTS_IN_PLACE
+
+
+def mv_makes_links(system_tm: str, lcm_state: int) -> bool:
+    """Whether ``mv`` of a disk links it on its new host.
+
+    A system datastore of another driver moves the links with the VM's directory.  The ssh driver empties the
+    directory on the new host before, and ``shared`` puts the old one into a directory that is there already.  Only
+    when the old host is lost the directory does not move, and ``shared`` has it on the new host anyway.
+    """
+    if system_tm == DRIVER:
+        return True
+    return system_tm not in _ONE_DIRECTORY_FOR_ALL and source_is_lost(lcm_state)

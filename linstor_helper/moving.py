@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A volume of a system datastore follows its VM to another one."""
+
+from __future__ import annotations
+
+from linstor_helper import filling, names, volumes
+from linstor_helper.errors import CannotClone, NotFoundError
+from linstor_helper.names import Owner, same
+from linstor_helper.ports import ResourceDefinition
+from linstor_helper.storage import Storage
+from linstor_helper.undo import Undo
+
+
+def follow(origin: Storage, storage: Storage, name: str, owner: Owner, undo: Undo) -> bool:
+    """Makes a volume of the system datastore ``origin`` one of ``storage``.
+
+    Within a cluster the volume is put into the resource group of its new datastore, which adds the replicas that the
+    group wants.  Those that it has stay where they are, unless the datastore says that data moves, too.  To another
+    cluster it is copied: then True, and the caller removes the original when the VM has the copy.
+    Raises NoSpaceError, NotFoundError.
+    """
+    definition = origin.controller.resource_definition(name)
+    if not origin.controller.identity() & storage.controller.identity():
+        if definition is not None and definition.sizes:
+            size = definition.sizes[0]
+            filling.copy_volume(origin, name, storage, name, size, owner, undo, turn=owner.vm or 0)
+        return True
+    if storage.settings.move_data:
+        try:
+            _rebuild(storage, definition, name, owner, undo)
+        except CannotClone:
+            # The storage has no clones: the group is what can follow.
+            _regroup(storage, definition, name, undo)
+    else:
+        _regroup(storage, definition, name, undo)
+    storage.controller.modify(name, owner.properties())
+    return False
+
+
+def discard_original(origin: Storage, name: str) -> None:
+    """Removes what was copied to another cluster."""
+    volumes.discard(origin.controller, origin.clock, name, origin.settings.attach_timeout)
+
+
+def _regroup(storage: Storage, definition: ResourceDefinition | None, name: str, undo: Undo) -> None:
+    if definition is None:
+        raise NotFoundError(f"LINSTOR has no resource {name}")
+    controller, before, after = storage.controller, definition.resource_group, storage.settings.resource_group
+    if same(before, after):
+        return
+    undo.push(f"{name} in resource group {after}", lambda: controller.regroup(name, before))
+    controller.regroup(name, after)
+    controller.place(name)
+
+
+def _rebuild(
+    storage: Storage, definition: ResourceDefinition | None, name: str, owner: Owner, undo: Undo
+) -> None:
+    """Moves the data into the pools of the new group: a clone there, the original goes, and a clone of the clone gets
+    its name.  One complete copy is there at every moment; a run that was cut short is taken up where it ended."""
+    controller, clock = storage.controller, storage.clock
+    after = storage.settings.resource_group
+    transit = names.in_transit(name)
+    if definition is not None and not same(definition.resource_group, after):
+        # One of an earlier run may be older than what the VM has written since.
+        volumes.discard(controller, clock, transit, volumes.CLOSES)
+        _clone(storage, name, transit, owner, undo, after)
+        # From here on it is the only complete copy.
+        undo.commit()
+        volumes.discard(controller, clock, name, storage.settings.attach_timeout)
+    elif definition is not None and controller.resource_definition(transit) is None:
+        return
+    _clone(storage, transit, name, owner, undo, None)
+    volumes.discard(controller, clock, transit, volumes.CLOSES)
+
+
+def _clone(storage: Storage, source: str, name: str, owner: Owner, undo: Undo, group: str | None) -> None:
+    volumes.ensure_clone(
+        storage.controller,
+        storage.clock,
+        source,
+        name,
+        owner,
+        undo,
+        group=group,
+        timeout=storage.settings.clone_timeout,
+    )
