@@ -89,7 +89,7 @@ def withdraw(storage: Storage, name: str, *, keep: str | None) -> None:
         clients = [r.node for r in present if r.diskless and not r.tie_breaker]
         # The release of any node ends a migration as well, also when there is nothing else to take away.
         for node in clients or [r.node for r in present if not r.tie_breaker][:1]:
-            controller.release(name, node)
+            controller.release(name, node, resources=deployed)
 
     volumes.retry_while_in_use(storage.clock, storage.settings.attach_timeout, attempt)
 

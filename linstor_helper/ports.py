@@ -145,16 +145,19 @@ class Controller(Protocol):
     def forbid_two_primaries(self, name: str, pair: tuple[str, str]) -> None:
         """Ends what ``let_migrate`` allowed to a pair of nodes."""
 
-    def release(self, name: str, node: str, *, shared: bool = False) -> bool:
+    def release(
+        self, name: str, node: str, *, shared: bool = False, resources: Sequence[Resource] | None = None
+    ) -> bool:
         """Takes a volume from a node that has closed it: a diskless resource goes, replicas with a disk and the
         tie-breaker stay.  Afterwards no two nodes may write, unless the volume is ``shared`` for good.
 
+        ``resources`` are all those of the volume, when they were read a moment ago.
         Raises InUseError while the node has it open.  False when LINSTOR did not tell of a resource there: perhaps
         the node has another name.
         """
 
     def regroup(self, name: str, group: str) -> None:
-        """Puts a resource definition into another resource group; its replicas stay where they are."""
+        """Puts a resource definition into another resource group; the replicas that it has stay where they are."""
 
     def modify(self, name: str, properties: Mapping[str, str], drop: Sequence[str] = ()) -> None:
         """Sets and removes properties of a resource definition."""

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from linstor_helper import names
 from linstor_helper.errors import (
     ControllerError,
@@ -120,7 +122,9 @@ class Resources(Definitions):
 
     # --- detaching
 
-    def release(self, name: str, node: str, *, shared: bool = False) -> bool:
+    def release(
+        self, name: str, node: str, *, shared: bool = False, resources: Sequence[Resource] | None = None
+    ) -> bool:
         """Raises InUseError; ControllerError when DRBD does not forbid two primaries, and then nothing goes.
 
         REST guide 3.6: unmake-available does it all, and answers the same for no resource as for a tie-breaker,
@@ -128,7 +132,7 @@ class Resources(Definitions):
         """
         if self._client.rest_version >= (1, 29) and not shared:
             return self._unmake_available(name, node)
-        resources = self.resources(name)
+        resources = self.resources(name) if resources is None else resources
         here = next((one for one in resources if names.same(one.node, node)), None)
         if here is not None and here.in_use:
             raise InUseError(
@@ -154,7 +158,7 @@ class Resources(Definitions):
         self._settle(news, {"resource": name, "node": node})
         return any(one.kind != replies.INFO and one.code != replies.W_NOT_FOUND for one in found)
 
-    def _forbid_all(self, name: str, resources: list[Resource]) -> None:
+    def _forbid_all(self, name: str, resources: Sequence[Resource]) -> None:
         """Ends every migration of a volume: the caller holds its lock, so none can be under way."""
         for pair in self.two_primaries(name):
             self.forbid_two_primaries(name, pair)

@@ -85,7 +85,7 @@ def bill(cloud: Cloud) -> Bill:
 
 
 @pytest.mark.parametrize(
-    ("rest_version", "clone", "release"), [("1.25.0", 5, 3), ("1.28.0", 4, 3), ("1.29.1", 4, 2)]
+    ("rest_version", "clone", "release"), [("1.25.0", 5, 4), ("1.28.0", 4, 4), ("1.29.1", 4, 3)]
 )
 def test_requests_on_one_connection(
     make_cloud: CloudMaker, rest_version: str, clone: int, release: int
@@ -100,7 +100,7 @@ def test_requests_on_one_connection(
         "ln diskless": 3,
         "ln local": 2,
         "mvds diskless": release,
-        "mvds local": 2,
+        "mvds local": 3,
         "mkimage diskless": 5,
         "mkimage local": 4,
     }
