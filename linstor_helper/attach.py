@@ -28,6 +28,8 @@ class Attachment(NamedTuple):
 
     node: str
     device: str
+    elsewhere: bool = False
+    """Whether other nodes have the device, too, without a replica that would be there anyway."""
 
 
 def connect(
@@ -76,19 +78,20 @@ def ensure_attached(
         controller, clock, name, host, known, storage.settings.attach_timeout, shared=shared
     )
     here = on_host(deployed, host)
+    elsewhere = any(r.diskless and not (r is here or r.tie_breaker or r.deleting) for r in deployed)
     if needs_attaching(here):
         node = _make_available(controller, clock, name, here.node if here else host, undo)
         # With DRBD the path is the same everywhere, and LINSTOR serves only nodes that are online.
         replicated = [r for r in deployed if "DRBD" in r.layers]
         if replicated:
-            return Attachment(node, device_of(replicated[0]))
+            return Attachment(node, device_of(replicated[0]), elsewhere)
         here = on_host(controller.resources(name), node)
         if here is None:
             raise NotReadyError(f"LINSTOR did not make {name} available on {node}")
     assert here is not None
     if here.silent or "EVICTED" in here.flags:
         node_of(controller, here.node, NotReadyError(f"{name} cannot be attached to {here.node}"))
-    return Attachment(here.node, device_of(here))
+    return Attachment(here.node, device_of(here), elsewhere)
 
 
 def needs_attaching(here: Resource | None) -> bool:

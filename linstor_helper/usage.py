@@ -32,6 +32,11 @@ class Usage:
             self._warn(f"who else uses image {image_id} is unknown: {error}")
             return None
 
+    def nobody_else(self, image_id: int | None) -> bool:
+        """Whether OpenNebula tells that no other VM has the image."""
+        others = self.others(image_id)
+        return others is not None and not others
+
     def on_host(self, host: str, candidates: AbstractSet[int]) -> AbstractSet[int]:
         """Those of the ``candidates`` that are on the host; all of them when OpenNebula does not tell."""
         host_id = self._vm.host_ids.get(host)
