@@ -86,7 +86,8 @@ Medians; they want an idle machine. wall: from start to end of the executable. w
 the controller answers or ssh runs, by records of the lab and a start of its ssh client for each
 call. own: the rest, with OpenNebula's programs that an action starts and the pauses between looks
 at a clone. bytes: bodies of the controller's answers. peak: the largest process of the action.
-Before it places a volume, the lab's controller measures all thin volumes: that is a wait that grows.
+The migrate actions serve all disks of the VM, which has four; the others one disk or directory.
+Before it places a volume, the lab's controller measures all thin volumes: a wait that grows.
 """
 
 

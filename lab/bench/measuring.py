@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.cloud import Cloud
+from lab.cloud import FRONT_END, Cloud
 from lab.counting import Cost, Meter
 from lab.one import Call
 
@@ -104,6 +104,17 @@ class Samples:
 
 
 def action_of(call: Call) -> str:
-    """``tm/clone``; a delete of the VM's directory is another action than that of a disk."""
+    """``tm/clone``; where a disk moves, and that it is the VM's directory, makes another action of it."""
     name = call.name.replace("/linstor/", "/")
-    return f"{name} (directory)" if name == "tm/delete" and "/disk." not in call.argv[0] else name
+    if name not in ("tm/mv", "tm/delete"):
+        return name
+    if "/disk." not in call.argv[0]:
+        return f"{name} (directory)"
+    return name if name == "tm/delete" else f"{name} ({_direction(*call.argv[:2])})"
+
+
+def _direction(source: str, target: str) -> str:
+    """What OpenNebula does when it moves a disk from one place to the other."""
+    if target.startswith(f"{FRONT_END}:"):
+        return "stop"
+    return "deploy" if source.startswith(f"{FRONT_END}:") else "cold"

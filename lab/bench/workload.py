@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A round through all actions: images come, two VMs use them, everything goes."""
+"""A round through all actions: images come, a VM uses them and moves about, everything goes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import random
 from lab.bench.measuring import ActionFailed
 from lab.cloud import Cloud
 from lab.images import write_raw
-from lab.one import LcmState, VmState
+from lab.one import LcmState, VirtualMachine, VmState
 
 MIB = 1 << 20
 SIZE_MIB = 64
@@ -33,10 +33,28 @@ class Workload:
         scratch: dict[str, str | int] = {"TYPE": "fs", "SIZE": SIZE_MIB, "FORMAT": "raw"}
         swap: dict[str, str | int] = {"TYPE": "swap", "SIZE": SIZE_MIB}
         vm = one.vm_instantiate([system, data, scratch, swap], host="alice")
-        if vm.lcm_state is not LcmState.RUNNING:
-            raise ActionFailed(f"VM {vm.id} is {vm.lcm_state.name}: {vm.error}")
+        self._require_running(vm, "alice")
+        self._move_about(vm)
         one.vm_terminate(vm)
         if vm.state is not VmState.DONE:
             raise ActionFailed(f"VM {vm.id} is {vm.lcm_state.name}: {vm.error}")
         for image in (copy, system, data):
             one.image_delete(image.id)
+
+    def _move_about(self, vm: VirtualMachine) -> None:
+        one = self._one
+        one.vm_stop(vm)
+        one.vm_deploy(vm, "dave")
+        self._require_running(vm, "dave")
+        one.vm_migrate(vm, "bob")
+        self._require_running(vm, "bob")
+        one.vm_migrate(vm, "dave", live=True)
+        self._require_running(vm, "dave")
+        one.hypervisor.fail_next("migrate")
+        one.vm_migrate(vm, "alice", live=True)
+        self._require_running(vm, "dave")
+
+    @staticmethod
+    def _require_running(vm: VirtualMachine, host: str) -> None:
+        if vm.lcm_state is not LcmState.RUNNING or vm.host != host:
+            raise ActionFailed(f"VM {vm.id} is {vm.state_name} on {vm.host}: {vm.error}")
