@@ -172,9 +172,14 @@ def pack(directory: str, probe: str) -> Script:
 
 
 def unpack(directory: str) -> Script:
-    """Begins to unpack an archive that comes in pieces, each announced by ``piece``."""
+    """Begins to unpack an archive that comes in pieces, each announced by ``piece``.
+
+    A coprocess, because bash before 4.4 cannot wait for a process substitution.
+    """
     extract = command("tar", "--extract", "--sparse", "--file=-", f"--directory={directory}").lines[0]
-    return Script((f"exec 3> >({extract}); tar=$!",))
+    return Script(
+        (f'coproc {extract}; tar=$COPROC_PID; exec 3>&"${{COPROC[1]}}"; eval "exec ${{COPROC[1]}}>&-"',)
+    )
 
 
 def piece(length: int) -> bytes:
