@@ -49,6 +49,12 @@ def boots_in_place(lcm_state: int) -> bool:
     return lcm_state in _BOOTS_IN_PLACE
 
 
+def has_directory_per_host(system_tm: str) -> bool:
+    """Whether a VM's directory is another one on each host, so that a running VM's links have to be made on its next
+    host.  A shared directory has them already, and they are those of the running VM."""
+    return system_tm not in _ONE_DIRECTORY_FOR_ALL
+
+
 def mv_makes_links(system_tm: str, lcm_state: int) -> bool:
     """Whether ``mv`` of a disk links it on its new host.
 
@@ -58,4 +64,4 @@ def mv_makes_links(system_tm: str, lcm_state: int) -> bool:
     """
     if system_tm == DRIVER:
         return True
-    return system_tm not in _ONE_DIRECTORY_FOR_ALL and source_is_lost(lcm_state)
+    return has_directory_per_host(system_tm) and source_is_lost(lcm_state)

@@ -25,13 +25,25 @@ from linstor_helper.vm_disks import VmDisk
 Warn = Callable[[str], None]
 
 
-def begin(storage: Storage, found: VmDisk, source: str, target: Location, undo: Undo, warn: Warn) -> None:
-    """Makes a disk of a VM that runs on ``source`` usable at ``target``, too, and links it there."""
+def begin(
+    storage: Storage,
+    found: VmDisk,
+    source: str,
+    target: Location,
+    undo: Undo,
+    warn: Warn,
+    *,
+    linked: bool = True,
+) -> None:
+    """Makes a disk of a VM that runs on ``source`` usable at ``target``, too, and links it there.
+
+    ``linked``: False where the link at ``target`` is that of the running VM.
+    """
     if not found.exclusive:
-        attach.connect(storage, found.resource, target, undo, warn, shared=found.shareable)
+        attach.connect(storage, found.resource, target, undo, warn, linked=linked, shared=found.shareable)
         return
     attachment = _open_window(storage, found.resource, source, target.host, undo)
-    attach.wait_and_link(storage, attachment, target, undo)
+    attach.wait_and_link(storage, attachment, target, undo, linked=linked)
 
 
 def end(storage: Storage, found: VmDisk, left: Location, kept: str, usage: Usage, warn: Warn) -> None:

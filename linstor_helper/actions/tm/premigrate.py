@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from linstor_helper import migration, vm_directory
+from linstor_helper import lifecycle, migration, vm_directory
 from linstor_helper.actions.tm.live import call_other_drivers, read_live_call, storages
 from linstor_helper.errors import RefusedError
 
@@ -25,6 +25,7 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
             )
         return ""
     disks = list(storages(context, call))
+    linked = lifecycle.has_directory_per_host(call.system_tm)
     with context.locks.hold(*(found.resource for found, _ in disks)), context.undo() as undo:
         if call.is_system:
             storage = context.storage_of(call.datastore_id)
@@ -34,7 +35,7 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
                     storage, call.target, call.source, call.vm.id, context.undo(), context.log.warning
                 ),
             )
-            vm_directory.copy(storage.hosts, call.source, call.target, undo)
+            linked = vm_directory.copy(storage.hosts, call.source, call.target, undo)
         for found, disk_storage in disks:
             migration.begin(
                 disk_storage,
@@ -43,6 +44,7 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
                 call.target.disk(found.disk.id),
                 undo,
                 context.log.warning,
+                linked=linked,
             )
         call_other_drivers(context, "premigrate", call)
     return ""
