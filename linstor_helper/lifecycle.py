@@ -17,7 +17,8 @@ _PROLOGS_FROM_FRONT_END = frozenset({9, 49, 31, 50})
 _PROLOG_MIGRATE_POWEROFF = frozenset({43, 44})
 _HOST_IS_LOST = frozenset({60, 61})
 _UNKNOWN = 16
-_BOOTS_IN_PLACE = frozenset({13, 20, 21, 35})
+_BOOT = 2
+_BOOTS_IN_PLACE = frozenset({19, 20, 21, 35})
 
 
 def leaves_all_hosts(lcm_state: int) -> bool:
@@ -40,13 +41,14 @@ def was_powered_off(lcm_state: int) -> bool:
     return lcm_state in _PROLOG_MIGRATE_POWEROFF
 
 
-def boots_in_place(lcm_state: int) -> bool:
-    """Whether the VM starts with the disks of an earlier time.
+def boots_in_place(lcm_state: int, stays: int = 1) -> bool:
+    """Whether the VM may start with the disks of an earlier time; ``stays`` is the number of its history records.
 
-    BOOT_MIGRATE is among them: ``onevm recover --failure`` of a half-done migration sends the VM back to its old host
-    without a call for the disks that had moved on already.
+    ``onevm recover --failure`` of a half-done migration sends the VM back to its old host without a call for the disks
+    that had moved on already: in BOOT_MIGRATE, or in BOOT when it has no memory to restore.  BOOT of a VM without a
+    past follows its prolog at once.
     """
-    return lcm_state in _BOOTS_IN_PLACE
+    return lcm_state in _BOOTS_IN_PLACE or (lcm_state == _BOOT and stays > 1)
 
 
 def has_directory_per_host(system_tm: str) -> bool:

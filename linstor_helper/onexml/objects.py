@@ -79,6 +79,7 @@ def vm_of(node: Node) -> Vm:
         system_ds_id=None if last is None else last.number("DS_ID"),
         system_tm="" if last is None else last.text("TM_MAD").strip(),
         host_ids={one.required("HOSTNAME"): one.number("HID") for one in history if one.text("HID")},
+        stays=len(history),
     )
 
 

@@ -135,6 +135,8 @@ class Vm(NamedTuple):
     """TM_MAD of its system datastore; empty before its first deployment."""
     host_ids: Mapping[str, int]
     """Ids of all hosts on which it was, by their names."""
+    stays: int
+    """The number of its history records: each host and each system datastore in which it was, one after the other."""
 
     def disk(self, disk_id: int) -> Disk:
         """Raises UsageError when the VM has no such disk (the context ISO is none)."""

@@ -504,14 +504,14 @@ class TestRecords:
 
         history = record(2, "bob", "8", "linstor") + record(0, "alice", "3", "ssh") + record(1, "eve", "", "")
         machine = vm(history=history)
-        assert (machine.host_ids, machine.system_tm) == ({"alice": 3, "bob": 8}, "linstor")
+        assert (machine.host_ids, machine.system_tm, machine.stays) == ({"alice": 3, "bob": 8}, "linstor", 3)
         with pytest.raises(UsageError, match="/HISTORY/HID is not a number in the XML of the VM: x"):
             vm(history=record(0, "alice", "x", "ssh"))
 
     def test_before_the_first_deployment(self) -> None:
         machine = onexml.parse_vm(re.sub("<HISTORY_REC.*RECORDS>", "", VM).replace("{disks}", "").encode())
         assert (machine.host, machine.system_ds_id, machine.disks) == (None, None, ())
-        assert (machine.system_tm, machine.host_ids) == ("", {})
+        assert (machine.system_tm, machine.host_ids, machine.stays) == ("", {}, 0)
 
     def test_vms_that_have_an_image(self) -> None:
         image = b"<IMAGE><VMS><ID>7</ID><ID> 12 </ID></VMS></IMAGE>"

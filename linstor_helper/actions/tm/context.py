@@ -35,7 +35,7 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
 def _bring_disks_back(context: Context, call: DiskCall) -> None:
     """The only call before a VM boots in place; when its disks are where they were it costs a look at the host."""
     vm = context.vm(call.vm_id)
-    if not lifecycle.boots_in_place(vm.lcm_state):
+    if not lifecycle.boots_in_place(vm.lcm_state, vm.stays):
         return
     disks = {
         f"{call.location.directory}/disk.{found.disk.id}": found
