@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lab.cloud import FRONT_END, Cloud
 from lab.controller.windows import PROTOCOL, TWO_PRIMARIES
+from lab.hosts import Guest
 from lab.one import Call, Image, LcmState, VirtualMachine, VmState, documents
 from lab.one.allocation import Allocator
 from lab.one.disks import DiskTemplate
@@ -119,3 +120,44 @@ def assert_closed(cloud: Cloud, *names: str) -> None:
         assert windows(cloud, name) == set(), name
         settings = [rd.props, *rd.connections.values()]
         assert [one for one in settings if {TWO_PRIMARIES, PROTOCOL, "Aux/one/migration"} & one.keys()] == []
+
+
+class Domain:
+    """A VM as the hypervisors run it: its disks are open where it runs, on two hosts while it migrates."""
+
+    def __init__(self, cloud: Cloud, vm: VirtualMachine, *hosts: str) -> None:
+        self._cloud = cloud
+        self._vm = vm
+        self._guests: dict[str, list[Guest]] = {}
+        for host in hosts:
+            self.start(host)
+
+    def start(self, host: str) -> None:
+        """Raises OSError or DeviceBusy when a disk cannot be opened there."""
+        held = self._guests.setdefault(host, [])
+        for disk in self._vm.disks:
+            path = os.path.normpath(self._cloud.one.lines.disk_path(self._vm, disk))
+            held.append(self._cloud.hosts.open_disk(host, path, write=disk.get("READONLY") != "YES"))
+
+    def stop(self, host: str) -> None:
+        for guest in self._guests.pop(host):
+            guest.close()
+
+    def move(self, source: str, target: str) -> None:
+        """What the hypervisors do in a live migration."""
+        self.start(target)
+        self.stop(source)
+
+    def write(self, host: str, data: bytes) -> None:
+        """To the first disk."""
+        self._guests[host][0].write(0, data)
+
+    def read(self, host: str, length: int) -> bytes:
+        return self._guests[host][0].read(0, length)
+
+    def __enter__(self) -> Domain:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for host in list(self._guests):
+            self.stop(host)
