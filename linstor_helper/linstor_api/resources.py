@@ -140,7 +140,7 @@ class Resources(Definitions):
                 hint="is the VM still running there?",
             )
         if resources and not shared:
-            self._forbid_all(name, resources)
+            self._forbid_all(name)
         if here is None:
             return False
         if here.diskless and not here.tie_breaker:
@@ -158,13 +158,15 @@ class Resources(Definitions):
         self._settle(news, {"resource": name, "node": node})
         return any(one.kind != replies.INFO and one.code != replies.W_NOT_FOUND for one in found)
 
-    def _forbid_all(self, name: str, resources: Sequence[Resource]) -> None:
-        """Ends every migration of a volume: the caller holds its lock, so none can be under way."""
+    def _forbid_all(self, name: str) -> None:
+        """Ends every migration of a volume: the caller holds its lock, so none can be under way.
+
+        Two diskless nodes have no connection that could allow it: then the definition does.  Addon-linstor allows it
+        there for all nodes, and forbids it again only on its own system datastores.
+        """
         for pair in self.two_primaries(name):
             self.forbid_two_primaries(name, pair)
-        # Two diskless nodes have no connection that could allow it: then the definition does.
-        if sum(one.diskless and not one.tie_breaker for one in resources) > 1:
-            self._forbid_on_definition(name)
+        self._forbid_on_definition(name)
 
     def _forbid_on_definition(self, name: str) -> None:
         definition = self.resource_definition(name)

@@ -58,6 +58,7 @@ def test_requests_per_method(server: ControllerServer, controller: LinstorContro
         else [
             f"GET {RD}/vm-1/resources",
             f"GET {RD}/vm-1/resource-connections",
+            f"GET {RD}?resource_definitions=vm-1&with_volume_definitions=true",
             f"DELETE {RD}/vm-1/resources/dave?keep_tiebreaker=True",
         ]
     )
@@ -68,7 +69,11 @@ def test_requests_per_method(server: ControllerServer, controller: LinstorContro
         assert cost() == (
             [f"POST {RD}/vm-1/resources/{node}/unmake-available"]
             if new(version)
-            else [f"GET {RD}/vm-1/resources", f"GET {RD}/vm-1/resource-connections"]
+            else [
+                f"GET {RD}/vm-1/resources",
+                f"GET {RD}/vm-1/resource-connections",
+                f"GET {RD}?resource_definitions=vm-1&with_volume_definitions=true",
+            ]
         )
     controller.regroup("vm-1", "one")
     assert cost() == [f"PUT {RD}/vm-1"]
@@ -135,7 +140,8 @@ def test_requests_of_a_migration(server: ControllerServer, controller: LinstorCo
     look = [f"GET {rd}/resources", f"GET {rd}/resource-connections"]
     detach = [f"DELETE {rd}/resources/dave?keep_tiebreaker=True"]
     unmake = [f"POST {rd}/resources/dave/unmake-available"]
-    assert cost() == (unmake if modern else [*look, f"PUT {connection}/dave", *detach])
+    definition = f"GET {RD}?resource_definitions={vm}&with_volume_definitions=true"
+    assert cost() == (unmake if modern else [*look, f"PUT {connection}/dave", definition, *detach])
     controller.make_available(vm, "dave")
     cost()
     controller.release(vm, "dave", shared=True)

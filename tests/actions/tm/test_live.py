@@ -287,18 +287,30 @@ def test_what_a_forgotten_migration_left(make_cloud: CloudMaker, rest_version: s
 @pytest.mark.parametrize("rest_version", REST_VERSIONS)
 @pytest.mark.parametrize("hook", ["POST", "FAIL"])
 def test_what_addon_linstor_left(make_cloud: CloudMaker, rest_version: str, hook: str) -> None:
-    """It allows two primaries on the definition."""
+    """It allows two primaries on the definition, and never forbids them again on other system datastores."""
     cloud = make_cloud(rest_version=rest_version)
-    vm = arrived(cloud, persistent(cloud), host="dave")
-    there = no_disk_at(cloud, "data")
+    image = persistent(cloud)
+    for here, there in ((a_disk_at(cloud, "data"), "dave"), ("dave", no_disk_at(cloud, "data"))):
+        vm = arrived(cloud, image, host=here)
+        cloud.cluster.definitions.modify("data", {"override_props": {TWO_PRIMARIES: "yes"}})
+        with Domain(cloud, vm, here) as domain:
+            migrating(cloud, vm, there)
+            worked(cloud, vm, "PRE")
+            if hook == "POST":
+                domain.move(here, there)
+            worked(cloud, vm, hook)
+            assert_closed(cloud, "data")
+        assert remove(cloud, vm).ok
+        cloud.one.vm_recover(vm, "delete")
+
+
+@pytest.mark.parametrize("rest_version", REST_VERSIONS)
+def test_what_addon_linstor_left_goes_with_the_disk(make_cloud: CloudMaker, rest_version: str) -> None:
+    cloud = make_cloud(rest_version=rest_version)
+    vm = arrived(cloud, persistent(cloud))
     cloud.cluster.definitions.modify("data", {"override_props": {TWO_PRIMARIES: "yes"}})
-    with Domain(cloud, vm, "dave") as domain:
-        migrating(cloud, vm, there)
-        worked(cloud, vm, "PRE")
-        if hook == "POST":
-            domain.move("dave", there)
-        worked(cloud, vm, hook)
-        assert_closed(cloud, "data")
+    assert remove(cloud, vm).ok
+    assert_closed(cloud, "data")
 
 
 def test_the_source_does_not_let_go(cloud: Cloud) -> None:
