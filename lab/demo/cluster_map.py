@@ -14,7 +14,7 @@ WIDE = 92
 PREFIX = "OpenNebula-"
 BY_RES = "/dev/drbd/by-res/"
 LEGEND = "VM n: linked for that VM on the host.  *: a process on the host holds it open."
-_STYLES = {"replica": "green", "tie-breaker": "dim", "diskless": "cyan", "": ""}
+_STYLES = {"replica": "green", "tie-breaker": "dim", "diskless": "cyan", "deleting": "yellow", "": ""}
 
 
 def links(cloud: Cloud) -> dict[tuple[str, str], str]:
@@ -22,7 +22,7 @@ def links(cloud: Cloud) -> dict[tuple[str, str], str]:
     found = {}
     for host in HOSTS:
         top = cloud.hosts.layout.host_datastores(host)
-        for path in top.rglob("*"):
+        for path in top.glob("*/*/disk.*"):
             if path.is_symlink():
                 target = cloud.hosts.readlink(host, cloud.hosts.layout.datastores / path.relative_to(top))
                 found[host, str(path.relative_to(top))] = target[len(BY_RES) :].split("/")[0]
@@ -33,23 +33,26 @@ def cell(resource: Resource | None, vms: list[str], *, in_use: bool) -> tuple[st
     """What a node has of a volume, and the style for it."""
     if resource is None:
         kind = ""
+    elif resource.deleting:
+        kind = "deleting"
     elif resource.tie_breaker:
         kind = "tie-breaker"
     else:
         kind = "diskless" if resource.diskless else "replica"
     words = [kind or "-", *(f"VM {vm}" for vm in vms)]
-    return " ".join(words) + ("*" if in_use else ""), _STYLES[kind] + (" bold" if vms else "")
+    return " ".join(words) + ("*" if in_use else ""), f"{_STYLES[kind]} {'bold' if vms else ''}".strip()
 
 
 def cluster_map(cloud: Cloud, width: int) -> Table:
     """Rows are volumes, columns nodes; what a volume occupies is left out of a narrow one."""
     wide = width >= WIDE
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    table = Table(box=None, padding=(0, 2 if wide else 1, 0, 0), header_style="dim", pad_edge=False)
     table.add_column(f"{PREFIX}*", no_wrap=True)
     if wide:
         table.add_column("used", justify="right", no_wrap=True, min_width=8)
     for host in HOSTS:
-        table.add_column(host, no_wrap=True, min_width=11 if wide else 0)
+        off = "" if cloud.cluster.node(host).online else " (off)"
+        table.add_column(f"{host}{off}", no_wrap=True, min_width=11 if wide else 0)
     linked = links(cloud)
     with cloud.cluster.lock:
         for rd in cloud.cluster.rds.values():
@@ -69,7 +72,7 @@ def _cells(cloud: Cloud, rd: ResourceDefinition, linked: dict[tuple[str, str], s
             if where == host and name.upper() == rd.name.upper()
         ]
         text, style = cell(resources.get(host), vms, in_use=host in open_on)
-        cells.append(f"[{style}]{text}[/]" if style.strip() else text)
+        cells.append(f"[{style}]{text}[/]" if style else text)
     return cells
 
 

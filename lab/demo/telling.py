@@ -37,12 +37,12 @@ class Teller:
     def say(self, text: str) -> None:
         self._print(Text(text))
 
-    def step(self, what: str, command: str = "") -> None:
-        """A heading; ``command`` is what a person would have typed."""
+    def step(self, what: str, *commands: str) -> None:
+        """A heading; ``commands`` are what a person would have typed."""
         self._steps += 1
         self._print()
         self._print(Text.assemble((f"{self._steps:>2} ", "bold cyan"), (what, "bold")), 0)
-        if command:
+        for command in commands:
             self._print(Text(f"$ {self.short(command)}", "dim"))
 
     def calls(self, taken: Iterable[tuple[Call, Cost]]) -> None:

@@ -18,7 +18,12 @@ SPOILED_CLONE = """#!/bin/bash
 "{real}/tm/clone" "$@" || exit
 ssh "${{2%%:*}}" "printf '\\\\377' | dd of=${{2#*:}} bs=1 seek=4096 conv=notrunc status=none"
 """
-FORGETFUL_RM = "#!/bin/sh\ncat > /dev/null\n"
+FORGETFUL = "#!/bin/sh\ncat > /dev/null\n"
+CURIOUS_MV = """#!/bin/bash
+# The real action, after a question to the host that the VM leaves.
+[[ $1 == */disk.* ]] || ssh -o ConnectTimeout=1 "${{1%%:*}}" true
+exec "{real}/tm/mv" "$@"
+"""
 
 
 def demo(root: Path, *options: str) -> subprocess.Popen[str]:
@@ -61,26 +66,36 @@ def test_the_story_is_told_to_its_end(tmp_path: Path) -> None:
     assert "\x1b" not in out
     assert max(map(len, lines)) <= 100
     assert not [line for line in lines if line != line.rstrip()]
-    assert len(lines) < 110
+    assert len(lines) < 170
     assert re.search(
         r"tm/clone frontend:OpenNebula-Image-0 alice:DS/101/0/disk.0 0 100 +\d\.\d\d s +\d req", out
     )
     assert re.search(r"^   Image-1 .*replica .*diskless VM 1\*$", out, re.M)
+    between, after = re.findall(r"^   Image-1 .*", out.partition("tm/premigrate")[2], re.M)[:2]
+    assert [between.count("VM 1*"), after.count("VM 1*")] == [2, 1]
     assert "Resource group 'fast' not found" in out
     assert "nothing left in LINSTOR" in out
 
 
-def test_wrong_bytes_and_leftovers_are_noticed(tmp_path: Path) -> None:
-    spoiled = {"tm/clone": SPOILED_CLONE.format(real=CHECKOUT), "datastore/rm": FORGETFUL_RM}
+def test_what_goes_wrong_is_noticed(tmp_path: Path) -> None:
+    spoiled = {
+        "tm/clone": SPOILED_CLONE.format(real=CHECKOUT),
+        "tm/mv": CURIOUS_MV.format(real=CHECKOUT),
+        "tm/postmigrate": FORGETFUL,
+        "datastore/rm": FORGETFUL,
+    }
     lab = tmp_path / "lab"
     lab.mkdir()
     code, out = run(lab, "--drivers", str(drivers(tmp_path / "drivers", spoiled)))
     assert code == 1
-    lost, left = re.findall("FAILED  (.*)", out)[:2]
-    assert lost.startswith("the guest reads the bytes of the image")
-    assert left == "nothing left in LINSTOR: no resource definition (OpenNebula-Image-0, OpenNebula-Image-1)"
+    wrong_bytes, asked, two_writers, volumes, directories = re.findall("FAILED  (.*)", out)[:5]
+    assert wrong_bytes.startswith("the guest reads the bytes of the image")
+    assert asked == "nothing was asked of dave"
+    assert two_writers.startswith("only dave can open the VM's disks for writing (")
+    assert volumes.startswith("nothing left in LINSTOR: no resource definition (OpenNebula-Image-0, ")
+    assert directories.startswith("nothing left on the hosts: no link, no directory of a VM (")
     # Loop devices stay with the volumes, where the lab has some.
-    assert re.match(r"[23] of \d+ checks FAILED", out.splitlines()[-1])
+    assert re.match(r"[56] of \d+ checks FAILED", out.splitlines()[-1])
 
 
 def test_missing_executables_end_the_story(tmp_path: Path) -> None:
