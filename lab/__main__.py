@@ -15,10 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab.cloud import HOSTS, Cloud
-from lab.one.model import Image, ImageState
+from lab.one import documents
+from lab.one.model import Image, ImageState, LcmState, VmState
 
 MIB = 1 << 20
 IMAGE_SIZE_MB = 64
+MIGRATION_TARGET = "dave"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,8 +94,15 @@ def sample_images(directory: Path) -> tuple[Path, Path]:
 
 
 def driver_calls(cloud: Cloud, path: Path) -> Iterator[str]:
-    """Command lines that register an image, give a VM a copy and a scratch disk, and take all away again."""
+    """Command lines that register an image, give a VM a copy and a scratch disk, take the VM to another host
+    while it runs, and take all away again."""
     one = cloud.one
+
+    def document(name: str, text: str) -> Path:
+        path = cloud.root / f"{name}.xml.b64"
+        path.write_text(base64.b64encode(text.encode()).decode())
+        return path
+
     known = one.image_create("sample", size=IMAGE_SIZE_MB, source="unknown yet", format="raw")
     known.source = f"OpenNebula-Image-{known.id}"
     fresh = replace(
@@ -101,17 +110,22 @@ def driver_calls(cloud: Cloud, path: Path) -> Iterator[str]:
     )
 
     def datastore(action: str, image: Image) -> str:
-        encoded = base64.b64encode(one.image_document(image).encode()).decode()
-        document = cloud.root / f"{action}.xml.b64"
-        document.write_text(encoded)
+        encoded = document(action, one.image_document(image))
         command = f"remotes/datastore/linstor/{action}"
         if one.version.datastore_xml_on_stdin:
-            return f"{command} {image.id} < {document}"
-        return f'{command} "$(cat {document})" {image.id}'
+            return f"{command} {image.id} < {encoded}"
+        return f'{command} "$(cat {encoded})" {image.id}'
 
     yield datastore("cp", fresh)
     vm = one.vm_prepare([known, {"TYPE": "fs", "SIZE": 128}])
     yield from map(_command, one.lines.prolog(vm))
+    yield f"ssh {vm.host} ls -l {one.lines.directory(vm)}"
+    target = one.inventory.host_named(MIGRATION_TARGET)
+    vm.history.append(replace(vm.record, seq=1, host=target.name, host_id=target.id))
+    vm.set_state(VmState.ACTIVE, LcmState.MIGRATE)
+    encoded = document("migrate", documents.driver_virtual_machine(vm, one.version))
+    for hook in ("PRE", "POST"):
+        yield f"{_command(one.lines.live_migration(vm, hook))} < {encoded}"
     yield f"ssh {vm.host} ls -l {one.lines.directory(vm)}"
     yield from map(_command, one.lines.epilog(vm))
     yield datastore("rm", known)
