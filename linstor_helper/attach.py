@@ -78,10 +78,13 @@ def ensure_attached(
         controller, clock, name, host, known, storage.settings.attach_timeout, shared=shared
     )
     here = on_host(deployed, host)
+    if here is not None and (here.silent or "EVICTED" in here.flags):
+        # LINSTOR would make a tie-breaker a client there, too, and nobody knows whether DRBD runs.
+        node_of(controller, here.node, NotReadyError(f"{name} cannot be attached to {here.node}"))
     elsewhere = any(r.diskless and not (r is here or r.tie_breaker or r.deleting) for r in deployed)
     if needs_attaching(here):
         node = _make_available(controller, clock, name, here.node if here else host, undo)
-        # With DRBD the path is the same everywhere, and LINSTOR serves only nodes that are online.
+        # With DRBD the path is the same everywhere, and LINSTOR puts nothing new on nodes that are not online.
         replicated = [r for r in deployed if "DRBD" in r.layers]
         if replicated:
             return Attachment(node, device_of(replicated[0]), elsewhere)
@@ -89,8 +92,6 @@ def ensure_attached(
         if here is None:
             raise NotReadyError(f"LINSTOR did not make {name} available on {node}")
     assert here is not None
-    if here.silent or "EVICTED" in here.flags:
-        node_of(controller, here.node, NotReadyError(f"{name} cannot be attached to {here.node}"))
     return Attachment(here.node, device_of(here), elsewhere)
 
 

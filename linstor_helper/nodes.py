@@ -64,5 +64,7 @@ def node_of(controller: Controller, host: str, cause: Error) -> Node:
 
 def unfit(node: Node) -> str:
     """Why a node cannot be given volumes now, in LINSTOR's words; empty when it can."""
-    bad = sorted(node.flags & {"EVICTED", "EVACUATE", "DELETE"})
+    # LINSTOR's EVICTED contains DELETE.
+    flags = node.flags - {"DELETE"} if "EVICTED" in node.flags else node.flags
+    bad = sorted(flags & {"EVICTED", "EVACUATE", "DELETE"})
     return " and ".join(bad) or ("" if node.status == "ONLINE" else node.status)

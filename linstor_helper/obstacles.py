@@ -56,6 +56,14 @@ def obstacle_to(name: str, host: str, resources: Sequence[Resource], *, shared: 
     told = [r for r in asked if r.may_promote is not None and not r.deleting]
     if not told or any(r.may_promote for r in told):
         return None
+    unheard = sorted(r.node for r in resources if r.silent and r is not here)
+    # With all peers connected quorum and data are there: what is left is somebody who has it open.
+    complete = not any(r.lost or r.disk_state not in ("UpToDate", "Diskless") for r in told)
+    if unheard and complete:
+        return InUseError(
+            f"{name} may be in use on {' or '.join(unheard)}, which LINSTOR does not reach",
+            hint=f"DRBD does not open it on {host} as well; is the VM still running there?",
+        )
     return NotReadyError(
         f"{name} cannot be opened on {host}: DRBD has no quorum or no up-to-date data",
         details="; ".join(_state(r) for r in told),
