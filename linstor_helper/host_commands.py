@@ -133,11 +133,19 @@ def remove_directory(path: str) -> Script:
     return command("rm", "-rf", "--one-file-system", path)
 
 
+_PROBE = ".probe."
+
+
 def make_probe(directory: str) -> Script:
-    """Makes a directory with a new file in it and prints the name of that."""
-    return command("mkdir", "-p", directory) + Script(
-        (f"basename $({command('mktemp', posixpath.join(directory, '.probe.XXXXXXXX')).lines[0]})",)
-    )
+    """Makes a directory with a new file in it, in the place of one that a killed run left, and prints its name."""
+    made = command("mktemp", posixpath.join(directory, f"{_PROBE}XXXXXXXX")).lines[0]
+    old = f"{quote(posixpath.join(directory, _PROBE))}*"
+    return command("mkdir", "-p", directory) + Script((f"rm -f {old}", f"basename $({made})"))
+
+
+def remove_probe(path: str) -> Script:
+    """Fails when it is gone: then another run works on the directory, and what was looked up proves nothing."""
+    return command("rm", path)
 
 
 def has_file(path: str) -> Script:
@@ -145,8 +153,8 @@ def has_file(path: str) -> Script:
     return command("test", "-e", path)
 
 
-_IS_VOLUME = "-type l -name 'disk.*' -lname '/dev/*'"
-"""For ``find``: a link to a volume in the directory of a VM."""
+_STAYS = f"\\( -type l -name 'disk.*' -lname '/dev/*' -o -name '{_PROBE}*' \\)"
+"""For ``find``: what does not move along with the directory of a VM, the links to its volumes above all."""
 
 ABSENT, SAME, PACKED = "absent", "same  ", "packed"
 """First word of what ``pack`` prints, all of one length."""
@@ -159,7 +167,7 @@ def pack(directory: str, probe: str) -> Script:
     there = command("test", "-d", directory).lines[0]
     archive = (
         f"cd {quote(directory)}; tar --create --sparse --anchored --no-wildcards "
-        f"--exclude-from=<(find . -maxdepth 1 {_IS_VOLUME}) --file=- ."
+        f"--exclude-from=<(find . -maxdepth 1 {_STAYS}) --file=- ."
     )
     return Script(
         (
@@ -195,7 +203,7 @@ def unpacked() -> bytes:
 
 def move_entries(source: str, target: str) -> Script:
     """Moves everything but links to volumes from one directory to another one on the same host."""
-    found = f"find . -mindepth 1 -maxdepth 1 ! \\( {_IS_VOLUME} \\)"
+    found = f"find . -mindepth 1 -maxdepth 1 ! {_STAYS}"
     moving = f"cd {quote(source)}; {found} -exec mv -f -t {quote(target)} {{}} +"
     there = command("test", "-d", source).lines[0]
     return command("mkdir", "-p", target) + Script((f"if {there}; then {moving}; fi",))

@@ -105,11 +105,7 @@ def _probe(hosts: Hosts, directory: Location, undo: Undo) -> Iterator[str]:
     """The name of a file in the directory that is nowhere else."""
     script = host_commands.make_probe(directory.path)
     name = hosts.run(directory.host, script, f"making {directory.path}").strip()
-    removing = host_commands.unlink(posixpath.join(directory.path, name))
-
-    def remove_probe() -> None:
-        hosts.run(directory.host, removing, f"tidying {directory.path}")
-
-    undo.push(f"{directory}/{name}", remove_probe)
+    path, tidying = posixpath.join(directory.path, name), f"tidying {directory.path}"
+    undo.push(f"{directory}/{name}", lambda: hosts.run(directory.host, host_commands.unlink(path), tidying))
     yield name
-    remove_probe()
+    hosts.run(directory.host, host_commands.remove_probe(path), tidying)
