@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lab.one.allocation import Allocator
 from lab.one.disks import DiskTemplate
 from lab.one.errors import OneError
@@ -10,7 +12,7 @@ from lab.one.inventory import Inventory
 from lab.one.model import HistoryAction, LcmState, VirtualMachine, VmState
 from lab.one.scripts import Outcome, ScriptRunner
 from lab.one.transfer import TransferLines
-from lab.one.vmm import ActionFailed, Vmm
+from lab.one.vmm import ActionFailed, Cancelled, Vmm
 
 
 class Hotplug:
@@ -41,11 +43,13 @@ class Hotplug:
         line = self._lines.create(vm, disk)
         if live:
             vm.lcm_state = LcmState.HOTPLUG
-            ok = self._attached_live(vm, disk, line)
+            outcome = self._live(vm, lambda: self._vmm.attach(vm, disk, line))
         else:
             vm.set_state(VmState.ACTIVE, LcmState.HOTPLUG_PROLOG_POWEROFF)
-            ok = self._scripts.script(vm, "prolog_attach", [line]) is Outcome.OK
-        if ok:
+            outcome = self._scripts.script(vm, "prolog_attach", [line])
+        if outcome is Outcome.OVERTAKEN:
+            return vm
+        if outcome is Outcome.OK:
             del disk["ATTACH"]
         else:
             vm.disks.remove(disk)
@@ -66,33 +70,29 @@ class Hotplug:
         self._allocator.next_record(vm, HistoryAction.DISK_DETACH if live else None)
         if live:
             vm.lcm_state = LcmState.HOTPLUG
-            ok = self._detached_live(vm, disk)
+            outcome = self._live(vm, lambda: self._vmm.detach(vm, disk))
         else:
             vm.set_state(VmState.ACTIVE, LcmState.HOTPLUG_EPILOG_POWEROFF)
             line = self._lines.remove(vm, disk)
-            ok = self._scripts.script(vm, "epilog_detach", [line]) is Outcome.OK
-        if ok:
+            outcome = self._scripts.script(vm, "epilog_detach", [line])
+        if outcome is Outcome.OVERTAKEN:
+            return vm
+        if outcome is Outcome.OK:
             vm.disks.remove(disk)
             self._allocator.release(vm, disk)
         else:
             del disk["ATTACH"]
         return _back(vm, live)
 
-    def _attached_live(self, vm: VirtualMachine, disk: dict[str, str], line: str) -> bool:
+    def _live(self, vm: VirtualMachine, action: Callable[[], None]) -> Outcome:
         try:
-            self._vmm.attach(vm, disk, line)
+            action()
+        except Cancelled:
+            return Outcome.OVERTAKEN
         except ActionFailed as exc:
             self._scripts.error(vm, str(exc))
-            return False
-        return True
-
-    def _detached_live(self, vm: VirtualMachine, disk: dict[str, str]) -> bool:
-        try:
-            self._vmm.detach(vm, disk)
-        except ActionFailed as exc:
-            self._scripts.error(vm, str(exc))
-            return False
-        return True
+            return Outcome.FAILED
+        return Outcome.OK
 
 
 def _back(vm: VirtualMachine, live: bool) -> VirtualMachine:

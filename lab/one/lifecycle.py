@@ -13,7 +13,7 @@ from lab.one.allocation import Allocator, now
 from lab.one.model import HistoryAction, LcmState, VirtualMachine, VmState
 from lab.one.scripts import Outcome, ScriptRunner
 from lab.one.transfer import TransferLines
-from lab.one.vmm import ActionFailed, Vmm, is_hard
+from lab.one.vmm import ActionFailed, Cancelled, Vmm, is_hard
 
 MIGRATING: dict[LcmState, LcmState] = {
     LcmState.PROLOG_MIGRATE: LcmState.PROLOG_MIGRATE_FAILURE,
@@ -107,6 +107,8 @@ class Lifecycle:
                 self._vmm.restore(vm)
             else:
                 self._vmm.deploy(vm)
+        except Cancelled:
+            return
         except ActionFailed as exc:
             self._scripts.error(vm, str(exc))
             if vm.lcm_state is state:
@@ -179,6 +181,8 @@ class Lifecycle:
         record = vm.record
         try:
             self._vmm.migrate(vm)
+        except Cancelled:
+            return
         except ActionFailed as exc:
             self._scripts.error(vm, str(exc))
             if vm.lcm_state is LcmState.MIGRATE and vm.record is record:

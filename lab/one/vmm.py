@@ -20,8 +20,15 @@ class ActionFailed(Exception):
     """An action failed; the text is the ERROR that the VM gets."""
 
 
+class Cancelled(Exception):
+    """The VM was deleted or recreated meanwhile: the remaining steps are not done."""
+
+
 class Vmm:
-    """All actions raise ActionFailed. Context, directory and domain are those of the VM's newest record."""
+    """All actions raise ActionFailed, and Cancelled when a step of a transfer driver outlived the VM.
+
+    Context, directory and domain are those of the VM's newest record.
+    """
 
     def __init__(
         self,
@@ -72,10 +79,10 @@ class Vmm:
         shared = self._inventory.datastores[source.ds_id].shared or not takes_files
         lines = {hook: self._lines.live_migration(vm, hook) for hook in ("PRE", "POST", "FAIL")}
         document = documents.driver_virtual_machine(vm, self._version)
-        call = self._scripts.step(lines["PRE"], document)
+        call = self._step(vm, lines["PRE"], document)
         if not call.ok:
             if self._version.failed_premigrate_is_undone:
-                self._scripts.step(lines["FAIL"], document)
+                self._step(vm, lines["FAIL"], document)
             raise _failed("MIGRATE", call)
         try:
             self._hypervisor.migrate(
@@ -87,26 +94,26 @@ class Vmm:
                 shared,
             )
         except HypervisorError as exc:
-            self._scripts.step(lines["FAIL"], document)
+            self._step(vm, lines["FAIL"], document)
             raise ActionFailed(_virsh("MIGRATE", exc)) from exc
-        self._scripts.step(lines["POST"], document)
+        self._step(vm, lines["POST"], document)
 
     def attach(self, vm: VirtualMachine, disk: dict[str, str], line: str) -> None:
         """The transfer line, then the domain; when the domain refuses, the disk is removed again."""
-        call = self._scripts.step(line)
+        call = self._step(vm, line)
         if not call.ok:
             raise _failed("ATTACHDISK", call)
         path = self._lines.disk_path(vm, disk)
         try:
             self._hypervisor.attach(vm.id, vm.host, path, disks.is_read_only(disk))
         except HypervisorError as exc:
-            self._scripts.step(self._lines.remove(vm, disk))
+            self._step(vm, self._lines.remove(vm, disk))
             raise ActionFailed(_virsh("ATTACHDISK", exc)) from exc
 
     def detach(self, vm: VirtualMachine, disk: dict[str, str]) -> None:
         """The domain lets the disk go, then the transfer line."""
         self._do("DETACHDISK", self._hypervisor.detach, vm.id, vm.host, int(disk["DISK_ID"]))
-        call = self._scripts.step(self._lines.remove(vm, disk))
+        call = self._step(vm, self._lines.remove(vm, disk))
         if not call.ok:
             raise _failed("DETACHDISK", call)
 
@@ -129,9 +136,16 @@ class Vmm:
             return
         script = self._scripts.directory(vm) / "context.sh"
         script.write_text("".join(f"{k}={_quoted(v)}\n" for k, v in sorted(vm.context.items())))
-        call = self._scripts.step(self._lines.context(vm, [str(script)]))
+        call = self._step(vm, self._lines.context(vm, [str(script)]))
         if not call.ok:
             raise _failed(action, call)
+
+    def _step(self, vm: VirtualMachine, line: str, document: str = "") -> Call:
+        turn = vm.transfers
+        call = self._scripts.step(line, document)
+        if vm.transfers != turn:
+            raise Cancelled
+        return call
 
     def _disks(self, vm: VirtualMachine) -> dict[str, bool]:
         paths = {self._lines.disk_path(vm, disk): disks.is_read_only(disk) for disk in vm.disks}

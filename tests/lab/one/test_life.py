@@ -311,31 +311,6 @@ def test_recreate_of_a_stopped_vm_meets_its_old_volumes(bench: Bench, vm: Virtua
     assert "LIVE_DISK_SNAPSHOTS" in one.calls[-1].env
 
 
-def test_terminate_cleans_up_after_failures(bench: Bench, vm: VirtualMachine) -> None:
-    one = bench.one
-    bench.plan("tm.mv", "exit 1")
-    one.vm_migrate(vm, "host1")
-    before = len(one.calls)
-    one.vm_terminate(vm)
-    places = [line.split()[1].partition(":")[0] for line in bench.made(before)]
-    assert places == ["host1"] * 3 + ["host0"] * 3
-    assert vm.state is VmState.DONE
-
-
-def test_stop_of_a_suspended_and_undeploy_of_a_powered_off_vm(bench: Bench, vm: VirtualMachine) -> None:
-    one = bench.one
-    one.vm_suspend(vm)
-    one.vm_stop(vm)
-    assert vm.state is VmState.STOPPED
-    assert one.vm_resume(vm).lcm_state is LcmState.RUNNING
-    one.vm_poweroff(vm)
-    assert one.vm_undeploy(vm).state is VmState.UNDEPLOYED
-    with pytest.raises(OneError, match="not available for state UNDEPLOYED"):
-        one.vm_stop(vm)
-    with pytest.raises(OneError, match="wrong state UNDEPLOYED"):
-        one.vm_attach(vm, {"TYPE": "fs", "SIZE": 1, "FORMAT": "raw"})
-
-
 def test_shareable_and_immutable_images(bench: Bench) -> None:
     one = bench.one
     shared = one.image_create("s", size=8, type="DATABLOCK", persistent=True, PERSISTENT_TYPE="SHAREABLE")
