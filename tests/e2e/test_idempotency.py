@@ -32,6 +32,13 @@ ACTIONS: dict[str, tuple[Callable[..., Scenes], str, str]] = {
     "clone-image-1.25": (scenes.clone_image, "", "1.25.0"),
     "clone-image-other-group": (partial(scenes.clone_image, datastore=104), "", "1.28.0"),
     "rm": (scenes.rm, "", "1.28.0"),
+    "mv-1.28": (partial(scenes.mv, target="bob"), "dave", "1.28.0"),
+    "mv-to-front-end": (partial(scenes.mv_to_front_end, line=0), "dave", "1.28.0"),
+    "mv-directory": (partial(scenes.mv_to_front_end, line=1), "dave", "1.28.0"),
+    "mv-from-front-end": (scenes.mv_from_front_end, "dave", "1.29.1"),
+    "premigrate": (partial(scenes.premigrate, target="dave"), "bob", "1.28.0"),
+    "postmigrate": (partial(scenes.postmigrate, target="dave"), "bob", "1.28.0"),
+    "failmigrate": (partial(scenes.failmigrate, target="dave"), "bob", "1.29.1"),
 }
 """Scenes, the VM's host, and the version of the controller's API."""
 
