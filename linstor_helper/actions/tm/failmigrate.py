@@ -14,5 +14,6 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     call = read_live_call(args, stdin)
-    leave(context, "failmigrate", call, left=call.target, kept=call.source)
+    if not call.stays:
+        leave(context, "failmigrate", call, left=call.target, kept=call.source)
     return ""

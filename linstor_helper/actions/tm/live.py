@@ -105,8 +105,6 @@ def leave(context: Context, action: str, call: LiveCall, *, left: Location, kept
 
     One disk that cannot be taken does not keep the others; the directory stays as long as a disk is in use there.
     """
-    if call.stays:
-        return
     warn = context.log.warning
     usage = context.usage(call.vm.id)
     disks = list(storages(context, call))
