@@ -9,6 +9,10 @@ from linstor_helper.names import Owner, same
 from linstor_helper.ports import ResourceDefinition
 from linstor_helper.storage import Storage
 from linstor_helper.undo import Undo
+from linstor_helper.units import Size
+
+_CAN_CLONE = frozenset({"LVM", "LVM_THIN", "ZFS", "ZFS_THIN"})
+"""Providers that make clones (REST guide 3.3)."""
 
 
 def follow(origin: Storage, storage: Storage, name: str, owner: Owner, undo: Undo) -> bool:
@@ -22,18 +26,13 @@ def follow(origin: Storage, storage: Storage, name: str, owner: Owner, undo: Und
     definition = origin.controller.resource_definition(name)
     if not origin.controller.identity() & storage.controller.identity():
         if definition is not None and definition.sizes:
+            # One of an earlier run may be older than what the VM has written since.
+            _discard(storage, name)
             size = definition.sizes[0]
             filling.copy_volume(origin, name, storage, name, size, owner, undo, turn=owner.vm or 0)
         return True
-    if storage.settings.move_data:
-        try:
-            _rebuild(storage, definition, name, owner, undo)
-        except CannotClone:
-            # The storage has no clones: the group is what can follow.
-            _regroup(storage, definition, name, undo)
-    else:
-        _regroup(storage, definition, name, undo)
-    storage.controller.modify(name, owner.properties())
+    if not (storage.settings.move_data and _rebuild(storage, definition, name, owner, undo)):
+        _regroup(storage, definition, name, owner, undo)
     return False
 
 
@@ -42,36 +41,69 @@ def discard_original(origin: Storage, name: str) -> None:
     volumes.discard(origin.controller, origin.clock, name, origin.settings.attach_timeout)
 
 
-def _regroup(storage: Storage, definition: ResourceDefinition | None, name: str, undo: Undo) -> None:
+def _regroup(
+    storage: Storage, definition: ResourceDefinition | None, name: str, owner: Owner, undo: Undo
+) -> None:
     if definition is None:
         raise NotFoundError(f"LINSTOR has no resource {name}")
     controller, before, after = storage.controller, definition.resource_group, storage.settings.resource_group
-    if same(before, after):
-        return
-    undo.push(f"{name} in resource group {after}", lambda: controller.regroup(name, before))
-    controller.regroup(name, after)
-    controller.place(name)
+    if not same(before, after):
+        undo.push(f"{name} in resource group {after}", lambda: controller.regroup(name, before))
+        controller.regroup(name, after)
+        controller.place(name)
+    known = definition.properties
+    if not names.is_foreign(known) and not owner.owns(known):
+        undo.push(
+            f"properties of {name}",
+            lambda: controller.modify(name, {key: known[key] for key in owner.properties() if key in known}),
+        )
+        controller.modify(name, owner.properties())
 
 
 def _rebuild(
     storage: Storage, definition: ResourceDefinition | None, name: str, owner: Owner, undo: Undo
-) -> None:
-    """Moves the data into the pools of the new group: a clone there, the original goes, and a clone of the clone gets
-    its name.  One complete copy is there at every moment; a run that was cut short is taken up where it ended."""
+) -> bool:
+    """Moves the data into the pools of the new group: a clone there, the original goes, and a copy of the clone gets
+    its name.  One complete copy is there at every moment; the same migration, repeated, ends what was cut short.
+    False when the storage of the original has no clones."""
     controller, clock = storage.controller, storage.clock
     after = storage.settings.resource_group
     transit = names.in_transit(name)
     if definition is not None and not same(definition.resource_group, after):
         # One of an earlier run may be older than what the VM has written since.
-        volumes.discard(controller, clock, transit, volumes.CLOSES)
-        _clone(storage, name, transit, owner, undo, after)
+        _discard(storage, transit)
+        try:
+            _clone(storage, name, transit, owner, undo, after)
+        except CannotClone:
+            return False
         # From here on it is the only complete copy.
         undo.commit()
         volumes.discard(controller, clock, name, storage.settings.attach_timeout)
     elif definition is not None and controller.resource_definition(transit) is None:
-        return
-    _clone(storage, transit, name, owner, undo, None)
+        return True
+    try:
+        _clone(storage, transit, name, owner, undo, None)
+    except CannotClone:
+        # The new pools have none, or only snapshots that tie a copy to its origin.
+        size = _size(storage, transit)
+        filling.copy_volume(storage, transit, storage, name, size, owner, undo, turn=owner.vm or 0)
+    # And now that copy is the one that stays, whatever comes after.
+    undo.commit()
     volumes.discard(controller, clock, transit, volumes.CLOSES)
+    return True
+
+
+def _size(storage: Storage, name: str) -> Size:
+    definition = storage.controller.resource_definition(name)
+    if definition is None or not definition.sizes:
+        raise NotFoundError(f"LINSTOR has no resource {name} with a volume")
+    return definition.sizes[0]
+
+
+def _discard(storage: Storage, name: str) -> None:
+    definition = storage.controller.resource_definition(name)
+    if definition is not None and definition.properties.get(names.INSTANCE) == storage.settings.instance:
+        volumes.discard(storage.controller, storage.clock, name, storage.settings.attach_timeout)
 
 
 def _clone(storage: Storage, source: str, name: str, owner: Owner, undo: Undo, group: str | None) -> None:
