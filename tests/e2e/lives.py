@@ -63,8 +63,15 @@ class Life:
         """Instantiate a VM, the first or the next one."""
         disks = [self.images[kind] if kind in self.images else VOLATILE[kind] for kind in self.kinds]
         self.vm = self.cloud.one.vm_instantiate(disks, host, datastore=datastore)
+        self.adopt_anew()
+
+    def adopt_anew(self) -> None:
+        """The VM has been deployed, and begins with what its images hold."""
         self._contents = {}
         self.adopt()
+        for number, held in self._contents.items():
+            kind = self.kinds[number]
+            assert kind not in self.images or _text(kind) in held or kind == "persistent", f"disk {number}"
 
     def adopt(self) -> None:
         """What is on the running VM's new disks, and where all are, is right from now on."""
@@ -241,5 +248,9 @@ class Life:
         self.stored.add(name)
         node = self.cloud.cluster.rd(name).diskful[0].node
         with self.cloud.hosts.open_disk(node, by_res(name)) as disk:
-            disk.write(3 * MIB, f"an image of kind {kind}".encode() * 40)
+            disk.write(3 * MIB, _text(kind))
         return self.cloud.one.image_create(kind, size=8, source=name, **_IMAGE_KINDS[kind])
+
+
+def _text(kind: str) -> bytes:
+    return f"an image of kind {kind}".encode() * 40
