@@ -59,8 +59,10 @@ def read_live_call(args: Sequence[str], stdin: BinaryIO) -> LiveCall:
     vm = onexml.read_vm(payload)
     if vm.id != number(vm_id, "the VM's id"):
         raise UsageError(f"the XML on standard input is of VM {vm.id}, not of VM {vm_id}")
+    here = Location.parse(f"{source}:{directory}")
+    vm_directory.require_directory(here, vm.id)
     return LiveCall(
-        Location.parse(f"{source}:{directory}"),
+        here,
         Location.parse(f"{target}:{directory}"),
         args[:5],
         payload,

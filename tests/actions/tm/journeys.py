@@ -68,10 +68,12 @@ def moved(cloud: Cloud, lines: Iterable[str]) -> None:
 def live(cloud: Cloud, vm: VirtualMachine, hook: str, *more: str) -> Call:
     """PRE, POST or FAIL of a live migration to the VM's newest host, ``more`` arguments behind the usual ones."""
     arguments = cloud.one.lines.live_migration(vm, hook).split()[2:]
-    document = documents.driver_virtual_machine(vm, cloud.one.version)
-    return cloud.call(
-        f"tm/{hook.lower()}migrate", *arguments, *more, stdin=base64.b64encode(document.encode()).decode()
-    )
+    return cloud.call(f"tm/{hook.lower()}migrate", *arguments, *more, stdin=payload(cloud, vm))
+
+
+def payload(cloud: Cloud, vm: VirtualMachine) -> str:
+    """The VM as the steps of a live migration get it on standard input."""
+    return base64.b64encode(documents.driver_virtual_machine(vm, cloud.one.version).encode()).decode()
 
 
 def migrating(cloud: Cloud, vm: VirtualMachine, host: str) -> VirtualMachine:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.actions.tm.journeys import (
     live,
     migrating,
     moved,
+    payload,
     places,
 )
 from tests.actions.tm.support import (
@@ -355,3 +357,87 @@ def test_a_failed_premigrate_on_a_shared_file_system(cloud: Cloud, driver: str, 
     assert call.rc == 1
     assert entries(directory(cloud, vm, "alice")) == wanted
     assert clients(cloud, "one") == []
+
+
+AT, TO = "alice:/var/lib/one/datastores/101/{vm}", "bob:/var/lib/one/datastores/101/{vm}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ("", "expected HOST:PATH HOST:PATH VM DATASTORE as arguments, got 0 arguments"),
+        (f"{AT}/disk.0 {{vm}} 100", "got 3 arguments"),
+        (f"{AT}/disk.0 {TO}/disk.0 {{vm}} 100 ssh", "got 5 arguments"),
+        (f"alice {TO}/disk.0 {{vm}} 100", "'alice' is not of the form HOST:/PATH"),
+        (f"-oProxyCommand=id:/tmp {TO}/disk.0 {{vm}} 100", "is not of the form HOST:/PATH"),
+        (f"{AT}/disk.0 bob:relative/disk.0 {{vm}} 100", "is not of the form HOST:/PATH"),
+        (f"{AT}/disk.0 {TO}/disk.0 x 100", "the VM's id is not a number: 'x'"),
+        (f"{AT}/disk.0 {TO}/disk.0 {{vm}} -1", "the datastore's id is not a number: '-1'"),
+        (f"{AT}/disk.0 {TO}/disk.0 77 100", "VM 77 does not exist in OpenNebula"),
+        (f"{AT}/disk.0 {TO}/disk.0 {{vm}} 77", "datastore 77 does not exist in OpenNebula"),
+        (f"{AT}/disk.0 {TO}/disk.7 {{vm}} 100", "VM {vm} has no disk 7"),
+        (f"{AT} {TO}/disk.0 {{vm}} 100", "is not the path of a disk"),
+        (f"{AT}/disk.0 {TO} {{vm}} 101", "is not the directory of VM {vm}"),
+        (f"{AT} bob:/ {{vm}} 101", "bob:/ is not the directory of VM {vm}"),
+        (f"alice:/var/lib/one/datastores/101 {TO} {{vm}} 101", "is not the directory of VM {vm}"),
+        (f"alice:/var/lib/one/{{vm}} {TO} {{vm}} 101", "is not the directory of VM {vm}"),
+        (f"{AT}/.. {TO} {{vm}} 101", "is not the directory of VM {vm}"),
+    ],
+)
+def test_wrong_arguments(attached: tuple[Cloud, VirtualMachine], arguments: str, error: str) -> None:
+    """Above all nothing is removed that is not the VM's directory."""
+    cloud, vm = attached
+    before = on_nodes(cloud, "data"), links(cloud), entries(directory(cloud, vm, "alice"))
+    call = cloud.call("tm/mv", *arguments.format(vm=vm.id).split())
+    assert (call.rc, call.stdout) == (1, "")
+    assert error.format(vm=vm.id) in call.user_error
+    assert "Traceback" not in call.stderr
+    assert "internal error" not in call.stderr
+    assert len(call.user_error.splitlines()) == 1
+    assert (on_nodes(cloud, "data"), links(cloud), entries(directory(cloud, vm, "alice"))) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "error"),
+    [
+        ("", "vm", "expected SOURCE_HOST TARGET_HOST DIRECTORY VM DATASTORE [SYSTEM_TM] as arguments, got 0"),
+        ("alice bob {datastores}/101/0 0 101 linstor more", "vm", "got 7 arguments"),
+        ("alice bob one/101/0 {vm} 101", "vm", "is not of the form HOST:/PATH"),
+        ("alice bob {datastores}/101/{vm} x 101", "vm", "the VM's id is not a number"),
+        (
+            "alice bob {datastores}/101/{vm} 77 101",
+            "vm",
+            "the XML on standard input is of VM {vm}, not of VM 77",
+        ),
+        ("alice bob {datastores}/101/{vm} {vm} 101", "", "the XML on standard input is missing"),
+        ("alice bob {datastores}/101/{vm} {vm} 101", "!", "the XML on standard input is not base64"),
+        ("alice bob {datastores}/101/{vm} {vm} 77", "vm", "datastore 77 does not exist in OpenNebula"),
+        ("alice bob {datastores}/101/77 {vm} 101", "vm", "/101/77 is not the directory of VM {vm}"),
+    ],
+)
+@pytest.mark.parametrize("action", ["premigrate", "postmigrate", "failmigrate"])
+def test_wrong_arguments_of_a_live_migration(
+    attached: tuple[Cloud, VirtualMachine], action: str, arguments: str, stdin: str, error: str
+) -> None:
+    cloud, vm = attached
+    before = on_nodes(cloud, "data"), links(cloud), entries(directory(cloud, vm, "alice"))
+    call = cloud.call(
+        f"tm/{action}",
+        *arguments.format(vm=vm.id, datastores=cloud.one.tree.datastores).split(),
+        stdin=payload(cloud, vm) if stdin == "vm" else stdin,
+    )
+    assert (call.rc, call.stdout) == (1, "")
+    assert error.format(vm=vm.id) in call.user_error
+    assert "Traceback" not in call.stderr
+    assert "internal error" not in call.stderr
+    assert len(call.user_error.splitlines()) == 1
+    assert (on_nodes(cloud, "data"), links(cloud), entries(directory(cloud, vm, "alice"))) == before
+
+
+@pytest.fixture(scope="module")
+def attached() -> Iterator[tuple[Cloud, VirtualMachine]]:
+    """One cloud for all calls that change nothing."""
+    with Cloud() as cloud:
+        vm = arrived(cloud, bare_image(cloud, "data", persistent=True))
+        (directory(cloud, vm, "alice") / "vm.xml").write_text("<VM/>")
+        yield cloud, vm
