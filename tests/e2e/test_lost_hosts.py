@@ -10,6 +10,7 @@ from lab.hosts import SshFault
 from lab.one import LcmState, VirtualMachine, VmState
 from tests.actions.support import links, locks_left, nodes_of, resources
 from tests.actions.tm.support import CloudMaker, bare_volume, new_image, on_nodes
+from tests.e2e.lives import KINDS, SSH, Life
 from tests.e2e.outages import (
     assert_reads,
     bring_back,
@@ -21,8 +22,6 @@ from tests.e2e.outages import (
     running,
     ssh_to,
     two_primaries,
-    vm_of_all_kinds,
-    volumes_of,
     votes,
     write,
 )
@@ -42,10 +41,11 @@ def test_the_vm_starts_elsewhere(
     make_cloud: CloudMaker, rest_version: str, datastore: int, host: str
 ) -> None:
     cloud = make_cloud(rest_version=rest_version)
+    # On a system datastore of the ssh driver volatile disks are files, lost with their host.
+    life = Life(cloud, datastore, host, KINDS[:4] if datastore == SSH else KINDS)
     impatient(cloud, attach="5")
-    vm = vm_of_all_kinds(cloud, host, datastore)
-    volumes = volumes_of(vm)
-    write(cloud, vm, "before")
+    vm, volumes = life.vm, life.volumes()
+    life.write()
     lose(cloud, host)
     assert vm.lcm_state is LcmState.UNKNOWN
     with ssh_to(cloud, host) as asked:
@@ -53,8 +53,8 @@ def test_the_vm_starts_elsewhere(
     assert asked == []
     assert failed(cloud) == []
     running(vm, "bob")
-    assert_reads(cloud, vm, "before")
-    write(cloud, vm, "after")
+    life.check_contents("moved")
+    life.write()
 
     bring_back(cloud, host)
     assert host not in clients(cloud)
@@ -66,15 +66,15 @@ def test_the_vm_starts_elsewhere(
     # There and back again: what was left there is in nobody's way.
     cloud.one.vm_migrate(vm, host, live=True)
     running(vm, host)
-    assert_reads(cloud, vm, "after")
+    life.check_contents("moved")
     cloud.one.vm_migrate(vm, "bob")
     running(vm, "bob")
-    assert_reads(cloud, vm, "after")
+    life.check_contents("moved")
     assert clients(cloud).keys() <= {"bob"}
     assert two_primaries(cloud) == []
     cloud.one.vm_terminate(vm)
     assert failed(cloud) == []
-    assert resources(cloud) == {image.source for image in cloud.one.inventory.images.values()}
+    assert resources(cloud) == life.stored
     assert all(len(nodes_of(cloud, name)) == 3 for name in resources(cloud))
     assert clients(cloud) == links(cloud) == {}
     assert locks_left(cloud) == []
@@ -82,27 +82,29 @@ def test_the_vm_starts_elsewhere(
 
 def test_a_guest_dies_with_its_ssh_server(cloud: Cloud) -> None:
     """The host is off, but its satellite was thought to be well: nothing keeps the volumes there."""
+    life = Life(cloud)
     impatient(cloud)
-    vm = vm_of_all_kinds(cloud, "dave")
-    write(cloud, vm, "before")
+    vm = life.vm
+    life.write()
     cloud.hosts.set_power("dave", False)
     cloud.one.host_error("dave")
     cloud.one.vm_migrate(vm, "bob")
     running(vm, "bob")
-    assert_reads(cloud, vm, "before")
+    life.check_contents("moved")
     assert "dave" not in clients(cloud)
 
 
 @pytest.mark.parametrize("live", [False, True])
 def test_only_the_satellite_is_dead(cloud: Cloud, live: bool) -> None:
     """To OpenNebula all is well; LINSTOR lets the volumes go when the satellite is back."""
+    life = Life(cloud)
     impatient(cloud)
-    vm = vm_of_all_kinds(cloud, "dave")
-    write(cloud, vm, "before")
+    vm = life.vm
+    life.write()
     cloud.cluster.set_online("dave", False, satellite_only=True)
     cloud.one.vm_migrate(vm, "bob", live=live)
     running(vm, "bob")
-    assert_reads(cloud, vm, "before")
+    life.check_contents("moved")
     assert two_primaries(cloud) == []
     cloud.cluster.set_online("dave", True)
     assert "dave" not in clients(cloud)
@@ -111,9 +113,10 @@ def test_only_the_satellite_is_dead(cloud: Cloud, live: bool) -> None:
 
 
 def test_a_half_done_rescue_is_tried_again(cloud: Cloud) -> None:
+    life = Life(cloud)
     impatient(cloud)
-    vm = vm_of_all_kinds(cloud, "dave")
-    write(cloud, vm, "before")
+    vm = life.vm
+    life.write()
     lose(cloud, "dave")
     # Disks 0 to 2 are on bob then, disk 3 is attached, perhaps linked, and the answer is lost.
     cloud.hosts.faults.add(SshFault("lose", when="after", host="bob", nth=4))
@@ -124,23 +127,24 @@ def test_a_half_done_rescue_is_tried_again(cloud: Cloud) -> None:
         cloud.one.vm_recover(vm, "retry")
     assert asked == []
     running(vm, "bob")
-    assert_reads(cloud, vm, "before")
+    life.check_contents("moved")
     bring_back(cloud, "dave")
     assert clients(cloud).keys() <= {"bob"}
 
 
 def test_a_rescue_that_is_given_up(cloud: Cloud) -> None:
     """The VM starts where it was, without a call for the disks that had moved on."""
+    life = Life(cloud)
     impatient(cloud)
-    vm = vm_of_all_kinds(cloud, "dave")
-    write(cloud, vm, "before")
+    vm = life.vm
+    life.write()
     lose(cloud, "dave")
     cloud.hosts.faults.add(SshFault("lose", when="after", host="bob", nth=4))
     cloud.one.vm_migrate(vm, "bob")
     bring_back(cloud, "dave")
     cloud.one.vm_recover(vm, "failure")
     running(vm, "dave")
-    assert_reads(cloud, vm, "before")
+    life.check_contents("moved")
     # A boot asks LINSTOR for no more than the host lacks; what stays on bob goes with the VM.
     cloud.one.vm_terminate(vm)
     assert clients(cloud) == {}
@@ -260,9 +264,10 @@ def test_drbd_notices_the_loss_late(make_cloud: CloudMaker) -> None:
 
 
 def test_a_powered_off_vm_leaves_a_host_that_is_given_up(cloud: Cloud) -> None:
+    life = Life(cloud)
     impatient(cloud)
-    vm = vm_of_all_kinds(cloud, "dave")
-    write(cloud, vm, "before")
+    vm = life.vm
+    life.write()
     cloud.one.vm_poweroff(vm)
     lose(cloud, "dave")
     cloud.one.vm_migrate(vm, "bob")
@@ -271,7 +276,7 @@ def test_a_powered_off_vm_leaves_a_host_that_is_given_up(cloud: Cloud) -> None:
     assert failed(cloud) == []
     cloud.one.vm_resume(vm)
     running(vm, "bob")
-    assert_reads(cloud, vm, "before")
+    life.check_contents("moved")
     bring_back(cloud, "dave")
     assert "dave" not in clients(cloud)
     assert f"101/{vm.id}/disk.0" in links(cloud)["dave"]
@@ -279,9 +284,10 @@ def test_a_powered_off_vm_leaves_a_host_that_is_given_up(cloud: Cloud) -> None:
 
 def test_a_powered_off_vm_does_not_leave_a_host_that_only_ssh_does_not_reach(cloud: Cloud) -> None:
     """To OpenNebula the host is well, so its directory is moved, or the action fails."""
+    life = Life(cloud)
     impatient(cloud)
-    vm = vm_of_all_kinds(cloud, "dave")
-    write(cloud, vm, "before")
+    vm = life.vm
+    life.write()
     cloud.one.vm_poweroff(vm)
     cloud.hosts.set_link("dave", "refused")
     cloud.one.vm_migrate(vm, "bob")
@@ -292,14 +298,15 @@ def test_a_powered_off_vm_does_not_leave_a_host_that_only_ssh_does_not_reach(clo
     cloud.one.vm_recover(vm, "retry")
     cloud.one.vm_resume(vm)
     running(vm, "bob")
-    assert_reads(cloud, vm, "before")
+    life.check_contents("moved")
     assert "dave" not in clients(cloud) | links(cloud)
 
 
 def test_a_suspended_vm_waits_for_its_memory(cloud: Cloud) -> None:
+    life = Life(cloud)
     impatient(cloud)
-    vm = vm_of_all_kinds(cloud, "dave")
-    write(cloud, vm, "before")
+    vm = life.vm
+    life.write()
     cloud.one.vm_suspend(vm)
     lose(cloud, "dave")
     cloud.one.vm_migrate(vm, "bob")
@@ -311,7 +318,7 @@ def test_a_suspended_vm_waits_for_its_memory(cloud: Cloud) -> None:
     assert vm.state is VmState.SUSPENDED
     cloud.one.vm_resume(vm)
     running(vm, "bob")
-    assert_reads(cloud, vm, "before")
+    life.check_contents("moved")
     assert "dave" not in clients(cloud) | links(cloud)
 
 
@@ -319,24 +326,26 @@ def test_a_suspended_vm_waits_for_its_memory(cloud: Cloud) -> None:
 
 
 def test_the_vm_is_given_up(cloud: Cloud) -> None:
+    life = Life(cloud)
     impatient(cloud)
-    vm = vm_of_all_kinds(cloud, "dave")
+    vm = life.vm
     lose(cloud, "dave")
     before = len(cloud.one.calls)
     cloud.one.vm_recover(vm, "delete")
     assert failed(cloud, before) == []
     bring_back(cloud, "dave")
-    assert resources(cloud) == {image.source for image in cloud.one.inventory.images.values()}
+    assert resources(cloud) == life.stored
     assert clients(cloud) == {}
-    again = running(cloud.one.vm_instantiate([cloud.one.image(1)], host="bob"))
-    assert cloud.one.hypervisor.guest(again.id, 0).read(0, 4) == b"boot"
+    again = running(cloud.one.vm_instantiate([life.images["persistent"]], host="bob"))
+    write(cloud, again, "again")
 
 
 @pytest.mark.parametrize("state", ["down", "refused"])
 def test_the_vm_at_rest_is_terminated(cloud: Cloud, state: str) -> None:
     """Whether its host is dead or only out of reach."""
+    life = Life(cloud)
     impatient(cloud)
-    vm = vm_of_all_kinds(cloud, "dave")
+    vm = life.vm
     cloud.one.vm_poweroff(vm)
     cloud.hosts.set_link("dave", state)
     if state == "down":
@@ -345,14 +354,15 @@ def test_the_vm_at_rest_is_terminated(cloud: Cloud, state: str) -> None:
     assert vm.state is VmState.DONE
     assert failed(cloud) == []
     cloud.cluster.set_online("dave", True)
-    assert resources(cloud) == {image.source for image in cloud.one.inventory.images.values()}
+    assert resources(cloud) == life.stored
     assert clients(cloud) == {}
 
 
 def test_disks_are_detached_from_a_vm_at_rest(cloud: Cloud) -> None:
+    life = Life(cloud)
     impatient(cloud)
-    vm = vm_of_all_kinds(cloud, "dave")
-    volumes = volumes_of(vm)
+    vm = life.vm
+    volumes = life.volumes()
     cloud.one.vm_poweroff(vm)
     lose(cloud, "dave")
     for number in (0, 1, 2):
@@ -360,7 +370,7 @@ def test_disks_are_detached_from_a_vm_at_rest(cloud: Cloud) -> None:
         assert vm.state is VmState.POWEROFF
     assert failed(cloud) == []
     # The image of another VM now, which writes to it while the dead host is still down.
-    other = running(cloud.one.vm_instantiate([cloud.one.image(1), cloud.one.image(2)], host="bob"))
+    other = running(cloud.one.vm_instantiate([life.images["persistent"], life.images["cdrom"]], host="bob"))
     write(cloud, other, "other")
     bring_back(cloud, "dave")
     assert volumes[0] not in resources(cloud)
@@ -368,9 +378,10 @@ def test_disks_are_detached_from_a_vm_at_rest(cloud: Cloud) -> None:
 
 
 def test_an_undeployed_vm_needs_its_directory(cloud: Cloud) -> None:
+    life = Life(cloud)
     impatient(cloud)
-    vm = vm_of_all_kinds(cloud, "dave")
-    write(cloud, vm, "before")
+    vm = life.vm
+    life.write()
     cloud.one.vm_poweroff(vm)
     lose(cloud, "dave")
     cloud.one.vm_undeploy(vm)
@@ -383,4 +394,4 @@ def test_an_undeployed_vm_needs_its_directory(cloud: Cloud) -> None:
     assert clients(cloud) == {}
     cloud.one.vm_deploy(vm, "bob")
     running(vm, "bob")
-    assert_reads(cloud, vm, "before")
+    life.check_contents("moved")

@@ -10,9 +10,10 @@ import pytest
 
 from lab.cloud import Cloud
 from lab.controller import StandbyServer
-from lab.one import Call, LcmState, VirtualMachine, VmState
+from lab.one import Call, LcmState, VmState
 from tests.actions.support import links, locks_left, resources
 from tests.actions.tm.support import CloudMaker, new_image, on_nodes
+from tests.e2e.lives import Life
 from tests.e2e.outages import (
     assert_reads,
     clients,
@@ -20,7 +21,6 @@ from tests.e2e.outages import (
     impatient,
     running,
     two_primaries,
-    vm_of_all_kinds,
     write,
 )
 
@@ -59,16 +59,18 @@ def assert_names_all(call: Call, addresses: list[str]) -> None:
         assert address in call.user_error
 
 
-def ready(cloud: Cloud, host: str = "alice", datastore: int = 101) -> VirtualMachine:
+def ready(cloud: Cloud) -> Life:
+    """A running VM with a disk of each kind on a host without storage."""
+    life = Life(cloud)
     impatient(cloud, LINSTOR_CONNECT_TIMEOUT="1")
-    vm = vm_of_all_kinds(cloud, host, datastore)
-    write(cloud, vm, "before")
-    return vm
+    life.write()
+    return life
 
 
 @pytest.mark.parametrize("mode", ["refuse", "unavailable", "silent"])
 def test_a_vm_rests_and_goes_on(cloud: Cloud, mode: str) -> None:
-    vm = ready(cloud, "dave")
+    life = ready(cloud)
+    vm = life.vm
     with controllers_away(cloud, mode):
         cloud.one.vm_poweroff(vm)
         cloud.one.vm_resume(vm)
@@ -76,12 +78,13 @@ def test_a_vm_rests_and_goes_on(cloud: Cloud, mode: str) -> None:
         cloud.one.vm_suspend(vm)
         cloud.one.vm_resume(vm)
         running(vm, "dave")
-        assert_reads(cloud, vm, "before")
+        life.check_contents("resumed")
     assert failed(cloud) == []
 
 
 def test_one_of_three_serves(cloud: Cloud) -> None:
-    vm = ready(cloud, "dave")
+    life = ready(cloud)
+    vm = life.vm
     with StandbyServer("refuse") as dead, StandbyServer("unavailable") as passive:
         for store in cloud.one.inventory.datastores.values():
             if "LINSTOR_CONTROLLERS" in store.template:
@@ -91,7 +94,8 @@ def test_one_of_three_serves(cloud: Cloud) -> None:
         cloud.one.vm_migrate(vm, "bob", live=True)
         cloud.one.vm_stop(vm)
         cloud.one.vm_deploy(vm, "dave")
-        assert_reads(cloud, running(vm, "dave"), "before")
+        running(vm, "dave")
+        life.check_contents("moved")
         cloud.one.vm_terminate(vm)
     assert failed(cloud) == []
     assert clients(cloud) == {}
@@ -191,7 +195,8 @@ def test_a_prolog_that_is_tried_again(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("mode", ["refuse", "unavailable"])
 def test_a_live_migration(cloud: Cloud, mode: str) -> None:
-    vm = ready(cloud, "dave")
+    life = ready(cloud)
+    vm = life.vm
     with controllers_away(cloud, mode) as addresses:
         before = (clients(cloud), links(cloud))
         cloud.one.vm_migrate(vm, "bob", live=True)
@@ -200,14 +205,16 @@ def test_a_live_migration(cloud: Cloud, mode: str) -> None:
         assert clients(cloud) == before[0]
         assert {call.name for call in failed(cloud)} <= {"tm/linstor/premigrate", "tm/linstor/failmigrate"}
     cloud.one.vm_migrate(vm, "bob", live=True)
-    assert_reads(cloud, running(vm, "bob"), "before")
+    running(vm, "bob")
+    life.check_contents("moved")
     assert two_primaries(cloud) == []
     assert "dave" not in clients(cloud) | links(cloud)
 
 
 def test_it_goes_away_while_a_vm_migrates(cloud: Cloud) -> None:
     """Nobody hears that postmigrate failed: what it did not do is done by the next action."""
-    vm = ready(cloud, "dave")
+    life = ready(cloud)
+    vm = life.vm
     templates = [store.template for store in cloud.one.inventory.datastores.values()]
     with StandbyServer("refuse") as dead:
 
@@ -227,7 +234,8 @@ def test_it_goes_away_while_a_vm_migrates(cloud: Cloud) -> None:
         if "LINSTOR_CONTROLLERS" in template:
             template["LINSTOR_CONTROLLERS"] = cloud.controllers
     cloud.one.vm_migrate(vm, "alice", live=True)
-    assert_reads(cloud, running(vm, "alice"), "before")
+    running(vm, "alice")
+    life.check_contents("moved")
     assert two_primaries(cloud) == []
     assert clients(cloud).keys() <= {"alice"}
     cloud.one.vm_terminate(vm)
@@ -236,7 +244,8 @@ def test_it_goes_away_while_a_vm_migrates(cloud: Cloud) -> None:
 
 
 def test_a_stop(cloud: Cloud) -> None:
-    vm = ready(cloud, "dave")
+    life = ready(cloud)
+    vm = life.vm
     with controllers_away(cloud, "refuse") as addresses:
         cloud.one.vm_stop(vm)
         assert vm.lcm_state is LcmState.EPILOG_STOP_FAILURE
@@ -245,26 +254,29 @@ def test_a_stop(cloud: Cloud) -> None:
     assert vm.state is VmState.STOPPED
     assert clients(cloud) == {}
     cloud.one.vm_deploy(vm, "bob")
-    assert_reads(cloud, running(vm, "bob"), "before")
+    running(vm, "bob")
+    life.check_contents("moved")
 
 
 def test_a_terminate(cloud: Cloud) -> None:
-    vm = ready(cloud, "dave")
+    life = ready(cloud)
+    vm = life.vm
     with controllers_away(cloud, "refuse") as addresses:
         cloud.one.vm_terminate(vm)
         assert vm.lcm_state is LcmState.EPILOG_FAILURE
         assert_names_all(failed(cloud)[0], addresses)
     cloud.one.vm_recover(vm, "retry")
     assert vm.state is VmState.DONE
-    assert resources(cloud) == {image.source for image in cloud.one.inventory.images.values()}
+    assert resources(cloud) == life.stored
     assert clients(cloud) == links(cloud) == {}
 
 
 def test_a_detachment(cloud: Cloud) -> None:
-    vm = ready(cloud, "dave")
+    life = ready(cloud)
+    vm = life.vm
     with controllers_away(cloud, "refuse") as addresses:
         cloud.one.vm_detach(vm, 1)
         assert_names_all(failed(cloud)[0], addresses)
     cloud.one.vm_detach(vm, 1)
-    image = cloud.one.image(1)
+    image = life.images["persistent"]
     assert image.source not in clients(cloud).get("dave", [])
