@@ -138,7 +138,7 @@ class Life:
     def check(self, step: str) -> None:
         if self.vm.lcm_state is LcmState.RUNNING:
             self.check_contents(step)
-        self._check_links(step)
+        self.check_links(step)
         self._check_resources(step)
         self._check_files(step)
         assert locks_left(self.cloud) == [], step
@@ -183,7 +183,7 @@ class Life:
             found = self.cloud.one.hypervisor.guest(self.vm.id, number).sha256()
             assert found == hashlib.sha256(held).hexdigest(), f"{step}: content of disk {number}"
 
-    def _check_links(self, step: str) -> None:
+    def check_links(self, step: str) -> None:
         found = {
             f"{place}/{path.name}": os.readlink(path)
             for place, directory in self._places().items()
