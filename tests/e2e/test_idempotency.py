@@ -12,7 +12,7 @@ from typing import Callable
 import pytest
 
 from lab.cloud import Cloud
-from lab.controller.faults import CALL_AFTER
+from lab.controller.faults import CALL_AFTER, LOSE_REPLY
 from lab.hosts.faults import SshFault
 from tests.actions.tm.support import CloudMaker
 from tests.e2e import scenes
@@ -75,6 +75,33 @@ def test_again(make_cloud: CloudMaker, name: str) -> None:
             assert (again.rc, again.stderr) == (0, ""), f"after {plan.__name__} {nth}"
             assert scene.state() == wanted, f"after {plan.__name__} {nth}"
     assert struck >= 2
+
+
+@pytest.mark.parametrize("name", ["mv-1.28", "mv-from-front-end", "postmigrate", "failmigrate"])
+def test_again_after_a_lost_reply(make_cloud: CloudMaker, name: str) -> None:
+    """The driver knows nothing of the outcome then: it looks, or fails; and a rerun finds what to do."""
+    make, host, rest_version = ACTIONS[name]
+    cloud = make_cloud(rest_version=rest_version)
+    for store in cloud.one.inventory.datastores.values():
+        store.template.update(LINSTOR_CONNECT_TIMEOUT="1", LINSTOR_TIMEOUT="1")
+    prepared = make(cloud, host)
+    undisturbed = next(prepared)
+    assert undisturbed.run().ok
+    wanted = undisturbed.state()
+    for nth in itertools.count(1):
+        scene = next(prepared)
+        fault = cloud.controller.faults.add(LOSE_REPLY, nth=nth)
+        call = scene.run()
+        struck = fault.hits
+        cloud.controller.faults.clear()
+        assert call.ok or "LINSTOR controller" in call.user_error[:60], f"{nth}: {call.stderr}"
+        assert not call.ok or scene.state()["links"] == wanted["links"], nth
+        again = scene.run()
+        assert (again.rc, again.stderr) == (0, ""), nth
+        assert scene.state() == wanted, nth
+        if not struck:
+            break
+    assert nth > 3
 
 
 def _at_request(cloud: Cloud, nth: int) -> None:
