@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from lab.cloud import Cloud
@@ -10,7 +12,7 @@ from lab.hosts import SshFault
 from lab.one import LcmState, VirtualMachine, VmState
 from tests.actions.support import links, locks_left, nodes_of, resources
 from tests.actions.tm.support import CloudMaker, bare_volume, new_image, on_nodes
-from tests.e2e.lives import KINDS, SSH, Life
+from tests.e2e.lives import KINDS, SHARED, SSH, Life
 from tests.e2e.outages import (
     assert_reads,
     bring_back,
@@ -26,23 +28,26 @@ from tests.e2e.outages import (
     write,
 )
 
+FEW = ("copy", "persistent")
+"""Kinds of disks of a VM that is about something else."""
+
 PLACES = [
-    ("1.25.0", 101, "dave"),
-    ("1.28.0", 101, "alice"),
-    ("1.29.1", 101, "dave"),
-    ("1.28.0", 103, "dave"),
-    ("1.29.1", 105, "alice"),
+    ("1.28.0", 101, "alice", KINDS),
+    ("1.25.0", 101, "dave", FEW),
+    ("1.29.1", 101, "dave", ("volatile", "cdrom")),
+    # Volatile disks there are files, lost with their host.
+    ("1.28.0", SSH, "dave", FEW),
+    ("1.29.1", SHARED, "alice", ("copy", "cdrom")),
 ]
-"""REST version, system datastore, and the host that is lost: one with replicas or one without."""
+"""REST version, system datastore, the host that is lost (one with replicas or one without), disks."""
 
 
-@pytest.mark.parametrize(("rest_version", "datastore", "host"), PLACES)
+@pytest.mark.parametrize(("rest_version", "datastore", "host", "kinds"), PLACES)
 def test_the_vm_starts_elsewhere(
-    make_cloud: CloudMaker, rest_version: str, datastore: int, host: str
+    make_cloud: CloudMaker, rest_version: str, datastore: int, host: str, kinds: Sequence[str]
 ) -> None:
     cloud = make_cloud(rest_version=rest_version)
-    # On a system datastore of the ssh driver volatile disks are files, lost with their host.
-    life = Life(cloud, datastore, host, KINDS[:4] if datastore == SSH else KINDS)
+    life = Life(cloud, datastore, host, kinds)
     impatient(cloud, attach="5")
     vm, volumes = life.vm, life.volumes()
     life.write()
@@ -82,7 +87,7 @@ def test_the_vm_starts_elsewhere(
 
 def test_a_guest_dies_with_its_ssh_server(cloud: Cloud) -> None:
     """The host is off, but its satellite was thought to be well: nothing keeps the volumes there."""
-    life = Life(cloud)
+    life = Life(cloud, kinds=("persistent",))
     impatient(cloud)
     vm = life.vm
     life.write()
@@ -97,7 +102,7 @@ def test_a_guest_dies_with_its_ssh_server(cloud: Cloud) -> None:
 @pytest.mark.parametrize("live", [False, True])
 def test_only_the_satellite_is_dead(cloud: Cloud, live: bool) -> None:
     """To OpenNebula all is well; LINSTOR lets the volumes go when the satellite is back."""
-    life = Life(cloud)
+    life = Life(cloud, kinds=("persistent",))
     impatient(cloud)
     vm = life.vm
     life.write()
@@ -113,13 +118,13 @@ def test_only_the_satellite_is_dead(cloud: Cloud, live: bool) -> None:
 
 
 def test_a_half_done_rescue_is_tried_again(cloud: Cloud) -> None:
-    life = Life(cloud)
+    life = Life(cloud, kinds=FEW)
     impatient(cloud)
     vm = life.vm
     life.write()
     lose(cloud, "dave")
-    # Disks 0 to 2 are on bob then, disk 3 is attached, perhaps linked, and the answer is lost.
-    cloud.hosts.faults.add(SshFault("lose", when="after", host="bob", nth=4))
+    # The first disk is on bob then, the second one is attached, perhaps linked, and the answer is lost.
+    cloud.hosts.faults.add(SshFault("lose", when="after", host="bob", nth=2))
     cloud.one.vm_migrate(vm, "bob")
     assert vm.lcm_state is LcmState.PROLOG_MIGRATE_UNKNOWN_FAILURE
     assert [call.name for call in failed(cloud)] == ["tm/linstor/mv"]
@@ -134,12 +139,12 @@ def test_a_half_done_rescue_is_tried_again(cloud: Cloud) -> None:
 
 def test_a_rescue_that_is_given_up(cloud: Cloud) -> None:
     """The VM starts where it was, without a call for the disks that had moved on."""
-    life = Life(cloud)
+    life = Life(cloud, kinds=FEW)
     impatient(cloud)
     vm = life.vm
     life.write()
     lose(cloud, "dave")
-    cloud.hosts.faults.add(SshFault("lose", when="after", host="bob", nth=4))
+    cloud.hosts.faults.add(SshFault("lose", when="after", host="bob", nth=2))
     cloud.one.vm_migrate(vm, "bob")
     bring_back(cloud, "dave")
     cloud.one.vm_recover(vm, "failure")
@@ -264,7 +269,7 @@ def test_drbd_notices_the_loss_late(make_cloud: CloudMaker) -> None:
 
 
 def test_a_powered_off_vm_leaves_a_host_that_is_given_up(cloud: Cloud) -> None:
-    life = Life(cloud)
+    life = Life(cloud, kinds=("persistent",))
     impatient(cloud)
     vm = life.vm
     life.write()
@@ -284,7 +289,7 @@ def test_a_powered_off_vm_leaves_a_host_that_is_given_up(cloud: Cloud) -> None:
 
 def test_a_powered_off_vm_does_not_leave_a_host_that_only_ssh_does_not_reach(cloud: Cloud) -> None:
     """To OpenNebula the host is well, so its directory is moved, or the action fails."""
-    life = Life(cloud)
+    life = Life(cloud, kinds=("persistent",))
     impatient(cloud)
     vm = life.vm
     life.write()
@@ -303,7 +308,7 @@ def test_a_powered_off_vm_does_not_leave_a_host_that_only_ssh_does_not_reach(clo
 
 
 def test_a_suspended_vm_waits_for_its_memory(cloud: Cloud) -> None:
-    life = Life(cloud)
+    life = Life(cloud, kinds=("persistent",))
     impatient(cloud)
     vm = life.vm
     life.write()
@@ -326,7 +331,7 @@ def test_a_suspended_vm_waits_for_its_memory(cloud: Cloud) -> None:
 
 
 def test_the_vm_is_given_up(cloud: Cloud) -> None:
-    life = Life(cloud)
+    life = Life(cloud, kinds=FEW)
     impatient(cloud)
     vm = life.vm
     lose(cloud, "dave")
@@ -343,7 +348,7 @@ def test_the_vm_is_given_up(cloud: Cloud) -> None:
 @pytest.mark.parametrize("state", ["down", "refused"])
 def test_the_vm_at_rest_is_terminated(cloud: Cloud, state: str) -> None:
     """Whether its host is dead or only out of reach."""
-    life = Life(cloud)
+    life = Life(cloud, kinds=FEW)
     impatient(cloud)
     vm = life.vm
     cloud.one.vm_poweroff(vm)
@@ -359,7 +364,7 @@ def test_the_vm_at_rest_is_terminated(cloud: Cloud, state: str) -> None:
 
 
 def test_disks_are_detached_from_a_vm_at_rest(cloud: Cloud) -> None:
-    life = Life(cloud)
+    life = Life(cloud, kinds=(*FEW, "cdrom"))
     impatient(cloud)
     vm = life.vm
     volumes = life.volumes()
@@ -378,7 +383,7 @@ def test_disks_are_detached_from_a_vm_at_rest(cloud: Cloud) -> None:
 
 
 def test_an_undeployed_vm_needs_its_directory(cloud: Cloud) -> None:
-    life = Life(cloud)
+    life = Life(cloud, kinds=("persistent",))
     impatient(cloud)
     vm = life.vm
     life.write()

@@ -59,9 +59,9 @@ def assert_names_all(call: Call, addresses: list[str]) -> None:
         assert address in call.user_error
 
 
-def ready(cloud: Cloud) -> Life:
-    """A running VM with a disk of each kind on a host without storage."""
-    life = Life(cloud)
+def ready(cloud: Cloud, *kinds: str) -> Life:
+    """A running VM with these disks, or an image, on a host without storage."""
+    life = Life(cloud, kinds=kinds or ("persistent",))
     impatient(cloud, LINSTOR_CONNECT_TIMEOUT="1")
     life.write()
     return life
@@ -83,7 +83,7 @@ def test_a_vm_rests_and_goes_on(cloud: Cloud, mode: str) -> None:
 
 
 def test_one_of_three_serves(cloud: Cloud) -> None:
-    life = ready(cloud)
+    life = ready(cloud, "copy", "cdrom")
     vm = life.vm
     with StandbyServer("refuse") as dead, StandbyServer("unavailable") as passive:
         for store in cloud.one.inventory.datastores.values():
@@ -213,7 +213,7 @@ def test_a_live_migration(cloud: Cloud, mode: str) -> None:
 
 def test_it_goes_away_while_a_vm_migrates(cloud: Cloud) -> None:
     """Nobody hears that postmigrate failed: what it did not do is done by the next action."""
-    life = ready(cloud)
+    life = ready(cloud, "copy", "cdrom")
     vm = life.vm
     templates = [store.template for store in cloud.one.inventory.datastores.values()]
     with StandbyServer("refuse") as dead:
@@ -259,7 +259,7 @@ def test_a_stop(cloud: Cloud) -> None:
 
 
 def test_a_terminate(cloud: Cloud) -> None:
-    life = ready(cloud)
+    life = ready(cloud, "copy", "cdrom")
     vm = life.vm
     with controllers_away(cloud, "refuse") as addresses:
         cloud.one.vm_terminate(vm)
@@ -275,8 +275,8 @@ def test_a_detachment(cloud: Cloud) -> None:
     life = ready(cloud)
     vm = life.vm
     with controllers_away(cloud, "refuse") as addresses:
-        cloud.one.vm_detach(vm, 1)
+        cloud.one.vm_detach(vm, 0)
         assert_names_all(failed(cloud)[0], addresses)
-    cloud.one.vm_detach(vm, 1)
+    cloud.one.vm_detach(vm, 0)
     image = life.images["persistent"]
     assert image.source not in clients(cloud).get("dave", [])

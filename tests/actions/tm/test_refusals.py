@@ -47,7 +47,7 @@ def assert_refused(call: Call, *words: str) -> None:
 # -- nobody gets a disk twice ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("datastore", "reachable"), [(101, True), (101, False), (105, True)])
+@pytest.mark.parametrize(("datastore", "reachable"), [(101, False), (105, True)])
 def test_the_guest_on_the_lost_host_still_runs(cloud: Cloud, datastore: int, reachable: bool) -> None:
     """OpenNebula has given the host up; LINSTOR knows better."""
     image = data(cloud)
@@ -69,7 +69,7 @@ def test_the_guest_on_the_lost_host_still_runs(cloud: Cloud, datastore: int, rea
     assert "dave" not in clients(cloud)
 
 
-@pytest.mark.parametrize("target", ["alice", "bob", "charlie"])
+@pytest.mark.parametrize("target", ["alice", "charlie"])
 def test_linstor_does_not_hear_of_the_host_either(cloud: Cloud, target: str) -> None:
     """Neither OpenNebula nor LINSTOR reach the host, but the guest runs, and DRBD knows."""
     image = data(cloud)

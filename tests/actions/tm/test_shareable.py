@@ -128,9 +128,7 @@ def test_both_on_one_host(cloud: Cloud) -> None:
     assert clients(cloud) == {}
 
 
-@pytest.mark.parametrize("rest_version", VERSIONS)
-def test_one_of_them_stops(make_cloud: CloudMaker, rest_version: str) -> None:
-    cloud = make_cloud(rest_version=rest_version)
+def test_one_of_them_stops(cloud: Cloud) -> None:
     first, second = pair(cloud, shareable(cloud))
     cloud.one.vm_stop(second)
     assert "dave" not in clients(cloud)
