@@ -41,17 +41,21 @@ def connect(
     *,
     linked: bool = True,
     shared: bool = False,
+    unasked: bool = True,
 ) -> Attachment:
     """Attaches a volume to the host of ``location``, waits for its device, and makes ``location`` a link to it.
 
     ``linked``: False leaves the link to somebody else; ``shared``: other nodes may have the volume open for writing.
-    While no controller answers, a device that is on the host already is used as it is.  Raises as ``ensure_attached``.
+    ``unasked``: while no controller answers, a device that is on the host already is used as it is.
+    Raises as ``ensure_attached``.
     """
     try:
         attachment = ensure_attached(storage, name, location.host, undo, shared=shared)
     except UnknownOutcome:
         raise
     except ControllerUnavailable as error:
+        if not unasked:
+            raise
         attachment = _there_already(storage, name, location.host, error, warn)
     wait_and_link(storage, attachment, location, undo, linked=linked)
     return attachment
@@ -117,7 +121,7 @@ def opened(
     before = on_host(resources, host)
     attachment = ensure_attached(storage, name, host, undo, resources=resources)
     yield attachment
-    if before is None or before.tie_breaker:
+    if needs_attaching(before):
         close(storage.controller, storage.clock, name, attachment.node)
 
 
@@ -164,7 +168,7 @@ def usable(resource: Resource) -> bool:
 def _there_already(
     storage: Storage, name: str, host: str, error: ControllerUnavailable, warn: Warn
 ) -> Attachment:
-    """DRBD itself still sees to it that only one node writes."""
+    """DRBD itself lets only one node write, unless a migration that was never ended still allows two."""
     device = by_res(name)
     if not _holds(storage, host, host_commands.is_device(device)):
         raise error

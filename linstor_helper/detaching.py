@@ -9,7 +9,7 @@ from typing import Callable, Optional
 from linstor_helper import host_commands, names, volumes
 from linstor_helper.errors import HostUnreachable, InUseError
 from linstor_helper.location import Location
-from linstor_helper.nodes import nodes_called, on_host, resource_of_host
+from linstor_helper.nodes import is_host, nodes_called, on_host, resource_of_host
 from linstor_helper.storage import Storage
 from linstor_helper.usage import Usage
 from linstor_helper.vm_disks import VmDisk
@@ -21,13 +21,15 @@ Linked = Optional[set[int]]
 
 
 def unlink(storage: Storage, name: str, location: Location, warn: Warn) -> Linked:
-    """Removes a VM's link to a volume; the other VMs that have one on the same host."""
+    """Removes a VM's link to a volume; the VMs that have another one on the same host, be it the same VM."""
     return _links(storage, name, location, warn, remove=True)
 
 
 def linked_vms(storage: Storage, name: str, location: Location, warn: Warn) -> Linked:
     """The VMs besides that of ``location`` that have a link to the volume on its host."""
-    return _links(storage, name, location, warn, remove=False)
+    own = host_commands.vm_of_link(location.path)
+    found = _links(storage, name, location, warn, remove=False)
+    return None if found is None else {vm for vm in found if vm != own}
 
 
 def leave(
@@ -59,6 +61,8 @@ def leave(
         return
     if others is None and known is None and not found.exclusive:
         warn(f"{found.resource} stays attached to {host}: nobody tells who uses it there")
+        return
+    if keep is not None and is_host(host, keep):
         return
     here = usage.on_host(host, (others or set()) | (known or set()))
     if here:
@@ -96,7 +100,10 @@ def withdraw(storage: Storage, name: str, *, keep: str | None) -> None:
 
 def destroy(storage: Storage, name: str, location: Location, *, warn: Warn) -> None:
     """Deletes a volume that belongs to a VM alone, with its snapshots, and the VM's link to it."""
-    volumes.discard(storage.controller, storage.clock, name, storage.settings.attach_timeout)
+    settings = storage.settings
+    volumes.discard_own(
+        storage.controller, storage.clock, name, settings.instance, settings.attach_timeout, warn
+    )
     try:
         storage.hosts.run(location.host, host_commands.unlink(location.path), f"unlinking {name}")
     except HostUnreachable as error:

@@ -162,12 +162,15 @@ ABSENT, SAME, PACKED = "absent", "same  ", "packed"
 
 def pack(directory: str, probe: str) -> Script:
     """Prints one of the three words above and, after the last one, an archive of the directory without its links to
-    volumes.  ``SAME``: there is a file ``probe`` in the directory, which was made in the one that it is to go to."""
+    volumes.  ``SAME``: there is a file ``probe`` in the directory, which was made in the one that it is to go to.
+
+    That a file changed while it was read (status 1 of tar) is no failure: the VM may run.
+    """
     seen = command("test", "-e", posixpath.join(directory, probe)).lines[0]
     there = command("test", "-d", directory).lines[0]
     archive = (
         f"cd {quote(directory)}; tar --create --sparse --anchored --no-wildcards "
-        f"--exclude-from=<(find . -maxdepth 1 {_STAYS}) --file=- ."
+        f"--exclude-from=<(find . -maxdepth 1 {_STAYS}) --file=- . || test $? -eq 1"
     )
     return Script(
         (
@@ -204,7 +207,9 @@ def unpacked() -> bytes:
 def move_entries(source: str, target: str) -> Script:
     """Moves everything but links to volumes from one directory to another one on the same host."""
     found = f"find . -mindepth 1 -maxdepth 1 ! {_STAYS}"
-    moving = f"cd {quote(source)}; {found} -exec mv -f -t {quote(target)} {{}} +"
+    # Between file systems mv does not take up again what it had begun.
+    copying = f"{found} -exec cp -a --sparse=always -t {quote(target)} {{}} +"
+    moving = f"cd {quote(source)}; {found} -exec mv -f -t {quote(target)} {{}} + || {copying}"
     there = command("test", "-d", source).lines[0]
     return command("mkdir", "-p", target) + Script((f"if {there}; then {moving}; fi",))
 

@@ -13,7 +13,7 @@ from typing import Callable
 
 from linstor_helper import attach, detaching, names
 from linstor_helper.attach import Attachment, as_node
-from linstor_helper.errors import ControllerError, InUseError, NotReadyError
+from linstor_helper.errors import ControllerError, Error, Interrupted, InUseError, NotReadyError
 from linstor_helper.location import Location
 from linstor_helper.nodes import node_of, on_host, resource_of_host
 from linstor_helper.ports import Resource
@@ -51,15 +51,21 @@ def end(storage: Storage, found: VmDisk, left: Location, kept: str, usage: Usage
 
     The links go with the directory.  Raises InUseError while anybody but ``kept`` has the volume open.
     """
-    detaching.leave(
-        storage,
-        found,
-        left.host,
-        usage,
-        lambda: detaching.linked_vms(storage, found.resource, left, warn),
-        warn,
-        keep=kept,
-    )
+    try:
+        detaching.leave(
+            storage,
+            found,
+            left.host,
+            usage,
+            lambda: detaching.linked_vms(storage, found.resource, left, warn),
+            warn,
+            keep=kept,
+        )
+    except InUseError:
+        # The VM runs where nobody expects it: all the more nobody else may write.
+        if found.exclusive:
+            _close_quietly(storage, found.resource, warn)
+        raise
     if found.exclusive:
         _require_closed(storage, found.resource)
 
@@ -113,8 +119,18 @@ def _require_no_third(name: str, host: str, resources: Sequence[Resource], origi
         )
 
 
+def _close_quietly(storage: Storage, name: str, warn: Warn) -> None:
+    try:
+        _require_closed(storage, name)
+    except Interrupted:
+        raise
+    except Error as error:
+        warn(f"two nodes may still write to {name}: {error}")
+
+
 def _require_closed(storage: Storage, name: str) -> None:
     controller = storage.controller
+    controller.forbid_on_definition(name)
     left = controller.two_primaries(name)
     for pair in left:
         controller.forbid_two_primaries(name, pair)

@@ -41,6 +41,11 @@ def discard_original(origin: Storage, name: str) -> None:
     volumes.discard(origin.controller, origin.clock, name, origin.settings.attach_timeout)
 
 
+def discard_transit(storage: Storage, name: str) -> None:
+    """Removes what is left of a move of data that was cut short and will not be repeated."""
+    _discard(storage, names.in_transit(name))
+
+
 def _regroup(
     storage: Storage, definition: ResourceDefinition | None, name: str, owner: Owner, undo: Undo
 ) -> None:
@@ -71,7 +76,7 @@ def _rebuild(
     transit = names.in_transit(name)
     if definition is not None and not same(definition.resource_group, after):
         # One of an earlier run may be older than what the VM has written since.
-        _discard(storage, transit)
+        discard_transit(storage, name)
         try:
             _clone(storage, name, transit, owner, undo, after)
         except CannotClone:

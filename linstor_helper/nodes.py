@@ -10,6 +10,13 @@ from linstor_helper.names import same
 from linstor_helper.ports import Controller, Node, Resource
 
 
+def is_host(node: str, host: str) -> bool:
+    """Whether both are names of one machine: equal, or one with and one without a domain."""
+    if "." in node and "." in host:
+        return same(node, host)
+    return same(node.split(".")[0], host.split(".")[0])
+
+
 def on_host(resources: Sequence[Resource], host: str) -> Resource | None:
     """The resource on the node of that name; names with and without a domain are the same host."""
     for resource in resources:

@@ -145,6 +145,9 @@ class Controller(Protocol):
     def forbid_two_primaries(self, name: str, pair: tuple[str, str]) -> None:
         """Ends what ``let_migrate`` allowed to a pair of nodes."""
 
+    def forbid_on_definition(self, name: str) -> None:
+        """Ends what the definition of a volume allows to all nodes, unless it is shared for good."""
+
     def release(
         self, name: str, node: str, *, shared: bool = False, resources: Sequence[Resource] | None = None
     ) -> bool:

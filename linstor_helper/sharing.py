@@ -8,13 +8,14 @@ from typing import Callable
 from linstor_helper import names
 from linstor_helper.errors import RefusedError
 from linstor_helper.storage import Storage
+from linstor_helper.undo import Undo
 from linstor_helper.vm_disks import VmDisk
 
 Warn = Callable[[str], None]
 
 
-def allow(storage: Storage, found: VmDisk, warn: Warn) -> None:
-    """Lets two nodes write to the volume, until the last VM gives it back.
+def allow(storage: Storage, found: VmDisk, undo: Undo, warn: Warn) -> None:
+    """Lets two nodes write to the volume, until the last VM gives it back; ``undo`` forbids it if this was the first.
 
     Raises RefusedError unless the datastore opts in: a file system that is mounted twice destroys itself, and DRBD
     no longer keeps a VM from being started twice.
@@ -25,6 +26,10 @@ def allow(storage: Storage, found: VmDisk, warn: Warn) -> None:
             hint="two VMs on one volume need a cluster file system; allow it with LINSTOR_ALLOW_SHAREABLE=YES",
         )
     warn(f"{found.resource} is shared: two hosts may write to it at once, DRBD does not keep them apart")
-    storage.controller.modify(
-        found.resource, {names.TWO_PRIMARIES: "yes", names.PROTOCOL: "C", names.SHARED: "yes"}
-    )
+    controller, name = storage.controller, found.resource
+    definition = controller.resource_definition(name)
+    properties = {} if definition is None else definition.properties
+    if names.SHARED in properties and properties.get(names.TWO_PRIMARIES) == "yes":
+        return
+    undo.push(f"two primaries of {name}", lambda: controller.modify(name, {}, names.SHARING))
+    controller.modify(name, {names.TWO_PRIMARIES: "yes", names.PROTOCOL: "C", names.SHARED: "yes"})

@@ -6,8 +6,6 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Callable
 
-from linstor_helper.errors import Error
-
 
 class Undo:
     """A stack of undo steps.
@@ -43,5 +41,5 @@ class Undo:
             what, step = self._steps.pop()
             try:
                 step()
-            except Error as failure:
+            except Exception as failure:  # noqa: BLE001 - the steps before it have to be undone all the same
                 self._report(f"left behind: {what}: {failure}")

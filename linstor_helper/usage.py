@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import Callable
 
 from linstor_helper import onexml
-from linstor_helper.errors import Error
+from linstor_helper.errors import Error, Interrupted
 from linstor_helper.onexml import Vm
 from linstor_helper.ports import OpenNebula
 
@@ -28,6 +28,8 @@ class Usage:
             return None
         try:
             return set(onexml.parse_image(self._one.image(image_id)).vms) - {self._vm.id}
+        except Interrupted:
+            raise
         except Error as error:
             self._warn(f"who else uses image {image_id} is unknown: {error}")
             return None
@@ -44,6 +46,8 @@ class Usage:
             return candidates
         try:
             return candidates & set(onexml.parse_host(self._one.host(host_id)).vms)
+        except Interrupted:
+            raise
         except Error as error:
             self._warn(f"the VMs of host {host} are unknown: {error}")
             return candidates

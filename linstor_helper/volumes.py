@@ -134,6 +134,28 @@ def discard(controller: Controller, clock: Clock, name: str, timeout: float) -> 
     return retry_while_in_use(clock, timeout, lambda: controller.delete(name))
 
 
+def discard_own(
+    controller: Controller,
+    clock: Clock,
+    name: str,
+    instance: str,
+    timeout: float,
+    warn: Callable[[str], None],
+) -> None:
+    """As ``discard``, but leaves what another OpenNebula has made under the same name.
+
+    oned sends deletions also for what a refused creation never made.
+    """
+    definition = controller.resource_definition(name)
+    if definition is None:
+        return
+    maker = definition.properties.get(names.INSTANCE, instance)
+    if maker != instance:
+        warn(f"{name} stays: it belongs to OpenNebula {maker}, this one is {instance}")
+        return
+    discard(controller, clock, name, timeout)
+
+
 def retry_while_in_use(clock: Clock, timeout: float, act: Callable[[], _Made]) -> _Made:
     """Repeats ``act`` while it raises InUseError, for ``timeout`` seconds."""
     return _retry(InUseError, clock, timeout, act)

@@ -166,9 +166,9 @@ class Resources(Definitions):
         """
         for pair in self.two_primaries(name):
             self.forbid_two_primaries(name, pair)
-        self._forbid_on_definition(name)
+        self.forbid_on_definition(name)
 
-    def _forbid_on_definition(self, name: str) -> None:
+    def forbid_on_definition(self, name: str) -> None:
         definition = self.resource_definition(name)
         properties = {} if definition is None else definition.properties
         if names.MIGRATION in properties:

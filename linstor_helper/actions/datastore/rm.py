@@ -21,5 +21,12 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
         names.require_valid(resource)
         storage = context.storage(call.datastore)
         with context.locks.hold(resource):
-            volumes.discard(storage.controller, context.clock, resource, storage.settings.attach_timeout)
+            volumes.discard_own(
+                storage.controller,
+                context.clock,
+                resource,
+                storage.settings.instance,
+                storage.settings.attach_timeout,
+                context.log.warning,
+            )
     return ""

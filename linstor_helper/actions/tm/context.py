@@ -41,6 +41,8 @@ def _bring_disks_back(context: Context, call: DiskCall) -> None:
         f"{call.location.directory}/disk.{found.disk.id}": found
         for found in vm_disks.of_driver(vm, vm.system_tm)
     }
+    if not disks:
+        return
     looking = host_commands.list_broken_links(
         {path: host_commands.by_res(found.resource) for path, found in disks.items()}
     )

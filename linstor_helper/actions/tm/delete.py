@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from linstor_helper import detaching, names, vm_directory, vm_disks, volumes
+from linstor_helper import detaching, moving, vm_directory, vm_disks
 from linstor_helper.call import DiskCall, expect, read_disk_call
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ def _delete_disk(context: Context, call: DiskCall) -> None:
         if found.own:
             if found.disk.volatile:
                 # Of a move to another system datastore that was killed and never taken up again.
-                volumes.discard(
-                    storage.controller, storage.clock, names.in_transit(found.resource), volumes.CLOSES
-                )
+                moving.discard_transit(storage, found.resource)
             detaching.destroy(storage, found.resource, call.location, warn=warn)
         else:
             linked = detaching.unlink(storage, found.resource, call.location, warn)

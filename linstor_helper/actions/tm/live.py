@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from linstor_helper import migration, onexml, vm_directory, vm_disks
 from linstor_helper.call import number
-from linstor_helper.errors import CommandFailed, Error, UsageError
+from linstor_helper.errors import CommandFailed, Error, Interrupted, UsageError
 from linstor_helper.lifecycle import DRIVER
 from linstor_helper.location import Location
 from linstor_helper.onexml import Vm
@@ -115,12 +115,15 @@ def leave(context: Context, action: str, call: LiveCall, *, left: Location, kept
         for found, storage in disks:
             try:
                 migration.end(storage, found, left.disk(found.disk.id), kept.host, usage, warn)
+            except Interrupted:
+                raise
             except Error as error:
+                context.log.warning(f"{found.resource} is not taken from {left.host}: {error}")
                 failures.append(error)
-        if failures:
-            raise failures[0]
-        if call.is_system:
+        if call.is_system and not failures:
             with context.undo() as undo:
                 storage = context.storage_of(call.datastore_id)
                 vm_directory.remove_if_not_shared(storage, left, kept, call.vm.id, undo, warn)
     call_other_drivers(context, action, call)
+    if failures:
+        raise failures[0]

@@ -25,7 +25,7 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     storage = context.storage_of(call.datastore_id)
     with context.locks.hold(resource), context.undo() as undo:
         if found.shareable:
-            sharing.allow(storage, found, context.log.warning)
+            sharing.allow(storage, found, undo, context.log.warning)
         attachment = attach.connect(
             storage, resource, call.location, undo, context.log.warning, shared=found.shareable
         )

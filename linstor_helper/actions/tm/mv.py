@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from linstor_helper import attach, detaching, lifecycle, moving, onexml, vm_directory, vm_disks
 from linstor_helper.call import DiskCall, expect, number, read_disk_call
-from linstor_helper.errors import ControllerUnavailable, Error, HostUnreachable, InUseError
+from linstor_helper.errors import ControllerUnavailable, Error, HostUnreachable, NotReadyError
 from linstor_helper.location import Location
 from linstor_helper.onexml import Vm
 from linstor_helper.storage import Storage
@@ -57,17 +57,19 @@ def _move_disk(
         context.log.warning,
         linked=lifecycle.mv_makes_links(vm.system_tm, vm.lcm_state),
         shared=found.shareable,
+        # A lost host may still run the VM; only LINSTOR could tell.
+        unasked=not lifecycle.source_is_lost(vm.lcm_state),
     )
     if original is not None:
+        # The copy is what the VM has from here on, whatever comes after.
+        undo.commit()
         moving.discard_original(original, found.resource)
     nothing_to_leave = source.host == target.host or lifecycle.comes_from_front_end(vm.lcm_state)
     if found.exclusive or not nothing_to_leave:
         try:
             _leave(context, storage, found, vm, source, keep=attachment.node)
-        except InUseError:
-            raise
-        except Error as error:
-            # The VM has its disk; what stays elsewhere keeps DRBD from nothing and goes with the next action.
+        except (ControllerUnavailable, NotReadyError) as error:
+            # The VM has its disk; what stays elsewhere goes with the next action.
             if not (lifecycle.source_is_lost(vm.lcm_state) or isinstance(error, ControllerUnavailable)):
                 raise
             context.log.warning(f"{found.resource} may be left on other hosts: {error}")

@@ -27,6 +27,7 @@ VIEW = "GET v1/view/resources"
 MARK = "PUT v1/resource-definitions/*"
 CLONE = "POST v1/resource-definitions/*/clone"
 CLONED = "GET v1/resource-definitions/*/clone/*"
+DEFINITION = "GET v1/resource-definitions"
 DELETE = "DELETE v1/resource-definitions/*"
 SPACE = "POST v1/resource-groups/*/query-size-info"
 MANY = 10_000
@@ -53,7 +54,7 @@ def test_requests_of_cp_and_rm(cloud: Cloud) -> None:
     image.source = "OpenNebula-Image-0"
     with requests_of(cloud) as seen:
         assert call(cloud, "rm", image).ok
-    assert calls_of(seen) == [VERSION, DELETE]
+    assert calls_of(seen) == [VERSION, DEFINITION, DELETE]
 
 
 @pytest.mark.parametrize("fs", ["", "ext4"])
