@@ -10,7 +10,9 @@ import pytest
 from lab.cloud import Cloud
 from lab.controller import populate
 from lab.devices_protocol import Devices, NoDevices
+from lab.one import Call, LcmState
 from tests.actions.support import MIB, requests_of
+from tests.actions.tm.journeys import Domain, arrived, depart, live, migrating
 from tests.actions.tm.support import (
     CloudMaker,
     bare_volume,
@@ -20,6 +22,7 @@ from tests.actions.tm.support import (
     hosts_without,
     new_image,
     remove,
+    run,
     waiting,
 )
 
@@ -96,8 +99,8 @@ def test_requests_on_one_connection(
     assert bill(cloud).requests == {
         "clone diskless": clone + 1,
         "clone local": clone,
-        "delete clone diskless": 2,
-        "delete clone local": 2,
+        "delete clone diskless": 3,
+        "delete clone local": 3,
         "ln diskless": 3,
         "ln local": 2,
         "mvds diskless": release,
@@ -105,6 +108,63 @@ def test_requests_on_one_connection(
         "mkimage diskless": 5,
         "mkimage local": 4,
     }
+
+
+def journey_bill(cloud: Cloud) -> Bill:
+    """One persistent disk, between dave, who has no disk of it, and alice, who has one."""
+    data = cloud.one.image_create(
+        "data", size=8, source=bare_volume(cloud, "data", group="one-three"), persistent=True
+    )
+    vm = arrived(cloud, data, host="dave")
+    made = Bill(cloud)
+    lines = cloud.one.lines
+
+    def disk(lines_of_script: list[str]) -> Call:
+        return run(cloud, lines_of_script[0])
+
+    depart(cloud, vm, "alice", LcmState.PROLOG_MIGRATE)
+    made.add("mv to a disk", lambda: disk(lines.migration(vm)))
+    depart(cloud, vm, "dave", LcmState.PROLOG_MIGRATE)
+    made.add("mv from a disk", lambda: disk(lines.migration(vm)))
+    vm.set_state(vm.state, LcmState.EPILOG_STOP)
+    made.add("mv to the front-end", lambda: disk(lines.to_front_end(vm)))
+    depart(cloud, vm, "dave", LcmState.PROLOG_RESUME)
+    made.add("mv from the front-end", lambda: disk(lines.from_front_end(vm)))
+    with Domain(cloud, vm, "dave") as domain:
+        migrating(cloud, vm, "alice")
+        made.add("premigrate", lambda: live(cloud, vm, "PRE"))
+        made.add("failmigrate", lambda: live(cloud, vm, "FAIL"))
+        assert live(cloud, vm, "PRE").ok
+        domain.move("dave", "alice")
+        made.add("postmigrate", lambda: live(cloud, vm, "POST"))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("rest_version", "requests"),
+    [
+        ("1.25.0", (6, 6, 5, 6, 4, 7, 8)),
+        ("1.28.0", (6, 6, 5, 6, 4, 7, 8)),
+        ("1.29.1", (4, 5, 3, 5, 3, 5, 5)),
+    ],
+)
+def test_requests_of_a_journey(make_cloud: CloudMaker, rest_version: str, requests: tuple[int, ...]) -> None:
+    """One of each number asks for the version; the last two of the ends of a migration look whether it is over."""
+    made = journey_bill(make_cloud(rest_version=rest_version)).requests
+    assert made == dict(
+        zip(
+            (
+                "mv to a disk",
+                "mv from a disk",
+                "mv to the front-end",
+                "mv from the front-end",
+                "premigrate",
+                "failmigrate",
+                "postmigrate",
+            ),
+            requests,
+        )
+    )
 
 
 def test_a_large_cluster_costs_the_same(make_cloud: CloudMaker) -> None:
