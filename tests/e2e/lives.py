@@ -149,7 +149,7 @@ class Life:
         assert resources(self.cloud) == self.stored, step
         assert self.directories() == {}, step
         for name in self.stored:
-            self._check_windows(name, step)
+            check_windows(self.cloud, name, step)
             assert "diskless" not in on_nodes(self.cloud, name).values(), f"{step}: {name}"
             self._check_votes(name, step)
             openers = self.cloud.hosts.devices.openers(self.cloud.cluster.rd(name).content_key(0))
@@ -206,7 +206,7 @@ class Life:
             clients = {node for node, role in roles.items() if role == "diskless"}
             assert clients == ({host} - with_disk if host else set()), f"{step}: clients of {name}: {roles}"
             self._check_votes(name, step)
-            self._check_windows(name, step)
+            check_windows(self.cloud, name, step)
 
     def _check_votes(self, name: str, step: str) -> None:
         rd = self.cloud.cluster.rd(name)
@@ -215,12 +215,6 @@ class Life:
             f"{step}: {name}: {rd.resources}"
         )
         assert rd.props[_QUORUM] == "majority", f"{step}: {name}"
-
-    def _check_windows(self, name: str, step: str) -> None:
-        rd: ResourceDefinition = self.cloud.cluster.rd(name)
-        traces = [*filter(None, rd.connections.values()), *rd.windows, *filter(None, [rd.migration])]
-        assert not traces, f"{step}: {name}: {traces}"
-        assert not {_TWO_PRIMARIES, _WINDOW} & set(rd.props), f"{step}: {name}: {rd.props}"
 
     def _check_files(self, step: str) -> None:
         directories = self.directories()
@@ -254,3 +248,11 @@ class Life:
 
 def _text(kind: str) -> bytes:
     return f"an image of kind {kind}".encode() * 40
+
+
+def check_windows(cloud: Cloud, name: str, step: str) -> None:
+    """No two nodes may have the volume open for writing."""
+    rd: ResourceDefinition = cloud.cluster.rd(name)
+    traces = [*filter(None, rd.connections.values()), *rd.windows, *filter(None, [rd.migration])]
+    assert not traces, f"{step}: {name}: {traces}"
+    assert not {_TWO_PRIMARIES, _WINDOW} & set(rd.props), f"{step}: {name}: {rd.props}"
