@@ -102,6 +102,15 @@ def test_vm_at_rest_and_on_the_move(stocked: Oned) -> None:
     assert content(stocked.cloud, after["102/0/disk.0"], len(OS)) == OS
 
 
+def test_nobody_tells_who_has_the_image(stocked: Oned) -> None:
+    """A VM that stays on its host keeps its persistent disk there."""
+    stocked.play("b01-instantiate-deploy")
+    assert on_nodes(stocked.cloud, "OpenNebula-Image-6")["alice"] == "diskless"
+    del stocked.cloud.one.inventory.images[6]
+    stocked.play("b18b-migrate-poweredoff-vm-same-host-other-ds")
+    assert on_nodes(stocked.cloud, "OpenNebula-Image-6")["alice"] == "diskless"
+
+
 @pytest.mark.parametrize(
     ("number", "state", "vm"), [("i04", "undeployed", 3), ("i05", "stopped", 4), ("i06", "suspended", 5)]
 )
