@@ -107,8 +107,9 @@ def test_there_and_back(make_cloud: CloudMaker, rest_version: str) -> None:
     assert locks_left(cloud) == []
 
 
-@pytest.mark.parametrize("rest_version", REST_VERSIONS)
-@pytest.mark.parametrize("opened", [False, True])
+@pytest.mark.parametrize(
+    ("rest_version", "opened"), [("1.25.0", False), ("1.28.0", True), ("1.29.1", False), ("1.29.1", True)]
+)
 def test_a_migration_that_failed(make_cloud: CloudMaker, rest_version: str, opened: bool) -> None:
     cloud = make_cloud(rest_version=rest_version)
     vm = arrived(cloud, persistent(cloud), VOLATILE, host="dave")
@@ -287,7 +288,7 @@ def test_what_a_forgotten_migration_left(make_cloud: CloudMaker, rest_version: s
         )
 
 
-@pytest.mark.parametrize("rest_version", REST_VERSIONS)
+@pytest.mark.parametrize("rest_version", ["1.28.0", "1.29.1"])
 @pytest.mark.parametrize("hook", ["POST", "FAIL"])
 def test_what_addon_linstor_left(make_cloud: CloudMaker, rest_version: str, hook: str) -> None:
     """It allows two primaries on the definition, and never forbids them again on other system datastores."""
@@ -307,7 +308,7 @@ def test_what_addon_linstor_left(make_cloud: CloudMaker, rest_version: str, hook
         cloud.one.vm_recover(vm, "delete")
 
 
-@pytest.mark.parametrize("rest_version", REST_VERSIONS)
+@pytest.mark.parametrize("rest_version", ["1.28.0", "1.29.1"])
 def test_what_addon_linstor_left_goes_with_the_disk(make_cloud: CloudMaker, rest_version: str) -> None:
     cloud = make_cloud(rest_version=rest_version)
     vm = arrived(cloud, persistent(cloud))
@@ -338,7 +339,7 @@ def test_the_source_does_not_let_go(cloud: Cloud) -> None:
     assert places(cloud, vm) == [there]
 
 
-@pytest.mark.parametrize("rest_version", REST_VERSIONS)
+@pytest.mark.parametrize("rest_version", ["1.28.0", "1.29.1"])
 def test_the_guest_runs_on_the_target_after_all(make_cloud: CloudMaker, rest_version: str) -> None:
     """The hypervisor was wrong about the failure: what the guest has there is not taken."""
     cloud = impatient(make_cloud(rest_version=rest_version))
