@@ -11,8 +11,8 @@ from lab.cloud import Cloud
 from lab.hosts import SshFault
 from lab.one import LcmState, VirtualMachine, VmState
 from tests.actions.support import links, locks_left, nodes_of, resources
-from tests.actions.tm.support import CloudMaker, bare_volume, new_image, on_nodes
-from tests.e2e.lives import KINDS, SHARED, SSH, Life
+from tests.actions.tm.support import CloudMaker, bare_image, bare_volume, on_nodes
+from tests.e2e.lives import SHARED, SSH, Life
 from tests.e2e.outages import (
     assert_reads,
     bring_back,
@@ -32,7 +32,7 @@ FEW = ("copy", "persistent")
 """Kinds of disks of a VM that is about something else."""
 
 PLACES = [
-    ("1.28.0", 101, "alice", KINDS),
+    ("1.28.0", 101, "alice", ("cdrom", "volatile", "swap")),
     ("1.25.0", 101, "dave", FEW),
     ("1.29.1", 101, "dave", ("volatile", "cdrom")),
     # Volatile disks there are files, lost with their host.
@@ -159,8 +159,9 @@ def test_a_rescue_that_is_given_up(cloud: Cloud) -> None:
 # -- disks and votes ---------------------------------------------------------------------------------
 
 
-def vm_of_one_disk(cloud: Cloud, host: str, datastore: int = 100) -> tuple[VirtualMachine, str]:
-    image = new_image(cloud, persistent=True, datastore=datastore)
+def vm_of_one_disk(cloud: Cloud, host: str, group: str = "one") -> tuple[VirtualMachine, str]:
+    volume = bare_volume(cloud, "data", group=group)
+    image = cloud.one.image_create("data", size=8, source=volume, persistent=True)
     vm = running(cloud.one.vm_instantiate([image], host=host))
     write(cloud, vm, "before")
     return vm, image.source
@@ -195,7 +196,7 @@ def test_the_last_disk_has_no_quorum(cloud: Cloud) -> None:
 
 def test_of_three_replicas_one_may_go(cloud: Cloud) -> None:
     impatient(cloud)
-    vm, volume = vm_of_one_disk(cloud, "alice", datastore=104)
+    vm, volume = vm_of_one_disk(cloud, "alice", group="one-three")
     assert sorted(on_nodes(cloud, volume).values()) == ["disk"] * 3
     lose(cloud, "alice")
     cloud.one.vm_migrate(vm, "dave")
@@ -216,7 +217,7 @@ def test_two_replicas_that_nobody_helps(cloud: Cloud) -> None:
     cloud.cluster.groups.modify(
         "one", {"override_props": {"DrbdOptions/auto-add-quorum-tiebreaker": "false"}}
     )
-    image = new_image(cloud, persistent=True)
+    image = bare_image(cloud, "data", persistent=True)
     nodes = on_nodes(cloud, image.source)
     assert sorted(nodes.values()) == ["disk", "disk"]
     first, second = nodes

@@ -12,7 +12,7 @@ from lab.cloud import Cloud
 from lab.controller import StandbyServer
 from lab.one import Call, LcmState, VmState
 from tests.actions.support import links, locks_left, resources
-from tests.actions.tm.support import CloudMaker, new_image, on_nodes
+from tests.actions.tm.support import CloudMaker, bare_image, on_nodes
 from tests.e2e.lives import Life
 from tests.e2e.outages import (
     assert_reads,
@@ -103,7 +103,7 @@ def test_one_of_three_serves(cloud: Cloud) -> None:
 
 def test_a_volume_that_is_on_the_host_already(cloud: Cloud) -> None:
     impatient(cloud)
-    image = new_image(cloud, persistent=True)
+    image = bare_image(cloud, "data", persistent=True)
     host = next(node for node, role in on_nodes(cloud, image.source).items() if role == "disk")
     with controllers_away(cloud, "refuse", "refuse") as addresses:
         vm = cloud.one.vm_instantiate([image], host=host)
@@ -118,7 +118,7 @@ def test_a_volume_that_is_on_the_host_already(cloud: Cloud) -> None:
 
 def test_a_volume_that_is_not(cloud: Cloud) -> None:
     impatient(cloud)
-    image = new_image(cloud, persistent=True)
+    image = bare_image(cloud, "data", persistent=True)
     with controllers_away(cloud, "refuse", "unavailable", "refuse") as addresses:
         vm = cloud.one.vm_instantiate([image], host="dave")
         assert vm.lcm_state is LcmState.PROLOG_FAILURE
@@ -134,7 +134,7 @@ def test_a_cold_migration_between_hosts_with_replicas(make_cloud: CloudMaker, mo
     """The new host has the devices; what has to leave the old one stays for the next action."""
     cloud = make_cloud()
     impatient(cloud, LINSTOR_CONNECT_TIMEOUT="1")
-    image = new_image(cloud, persistent=True)
+    image = bare_image(cloud, "data", persistent=True)
     first, second = (node for node, role in on_nodes(cloud, image.source).items() if role == "disk")
     vm = running(cloud.one.vm_instantiate([image], host=first))
     write(cloud, vm, "before")
@@ -148,7 +148,7 @@ def test_a_cold_migration_between_hosts_with_replicas(make_cloud: CloudMaker, mo
 
 def test_a_stopped_vm_where_its_volumes_are(cloud: Cloud) -> None:
     impatient(cloud)
-    image = new_image(cloud, persistent=True)
+    image = bare_image(cloud, "data", persistent=True)
     first, second = (node for node, role in on_nodes(cloud, image.source).items() if role == "disk")
     vm = running(cloud.one.vm_instantiate([image], host=first))
     write(cloud, vm, "before")
@@ -163,7 +163,7 @@ def test_a_stopped_vm_where_its_volumes_are(cloud: Cloud) -> None:
 def test_a_cold_migration_from_a_client(cloud: Cloud) -> None:
     """dave keeps his clients until LINSTOR can be told."""
     impatient(cloud)
-    image = new_image(cloud, persistent=True)
+    image = bare_image(cloud, "data", persistent=True)
     target = next(node for node, role in on_nodes(cloud, image.source).items() if role == "disk")
     vm = running(cloud.one.vm_instantiate([image], host="dave"))
     write(cloud, vm, "before")
@@ -180,7 +180,7 @@ def test_a_cold_migration_from_a_client(cloud: Cloud) -> None:
 def test_a_prolog_that_is_tried_again(cloud: Cloud) -> None:
     """The copy and its link are there: OpenNebula only did not hear of it."""
     impatient(cloud)
-    image = new_image(cloud)
+    image = bare_image(cloud, "os")
     vm = running(cloud.one.vm_instantiate([image], host="dave"))
     write(cloud, vm, "before")
     line = cloud.one.lines.create(vm, vm.disk(0))

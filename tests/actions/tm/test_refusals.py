@@ -15,7 +15,6 @@ from tests.actions.tm.support import (
     create,
     created,
     link_of,
-    new_image,
     on_nodes,
     run,
     waiting,
@@ -138,8 +137,9 @@ def test_a_disk_that_is_not_there_at_the_boot(cloud: Cloud) -> None:
 
 def test_the_news_of_a_close_come_late(make_cloud: CloudMaker) -> None:
     cloud = make_cloud(in_use_lag=0.7)
+    image = data(cloud)
     impatient(cloud, attach="4")
-    vm = running(cloud.one.vm_instantiate([new_image(cloud, persistent=True)], host="dave"))
+    vm = running(cloud.one.vm_instantiate([image], host="dave"))
     for step in (
         lambda: cloud.one.vm_migrate(vm, "bob", poff=True),
         lambda: cloud.one.vm_migrate(vm, "dave", live=True),
