@@ -4,85 +4,35 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Callable
-from urllib.parse import quote
 
 import pytest
 
 from lab.cloud import Cloud
-from lab.controller import Cluster, ControllerServer
+from lab.controller import ControllerServer
 from lab.controller.faults import CALL_AFTER
 from lab.controller.standard import GIB, NODES
 from lab.hosts.faults import SshFault
-from lab.one import Call, LcmState, VirtualMachine
+from lab.one import VirtualMachine
 from tests.actions.support import by_res, is_complete, links, locks_left, properties, resources
-from tests.actions.tm.journeys import VOLATILE, arrived, clients, depart
-from tests.actions.tm.support import CloudMaker, clean, disk_bytes, link_of, on_nodes, run, write_disk
-
-FAST, ELSEWHERE = 201, 202
-MIB = 1 << 20
-
-
-def add_fast(cloud: Cloud, kind: str, *, move: bool = True) -> None:
-    """Pools of another kind of disks, and a system datastore on them."""
-    cluster = cloud.cluster
-    for name in NODES:
-        cluster.pools.add(cluster.node(name), "fast", kind, 100 * GIB)
-    cluster.groups.create(
-        {"name": "one-fast", "select_filter": {"place_count": 2, "storage_pool_list": ["fast"]}}
-    )
-    cluster.groups.create_volume_group("one-fast", {})
-    cloud.one.add_datastore(
-        FAST,
-        "fast",
-        TYPE="SYSTEM_DS",
-        LINSTOR_CONTROLLERS=cloud.controllers,
-        LINSTOR_RESOURCE_GROUP="one-fast",
-        LINSTOR_MOVE_DATA="YES" if move else "NO",
-        DISK_TYPE="BLOCK",
-    )
-
-
-def written(cloud: Cloud, text: bytes = b"of the guest", host: str = "dave") -> VirtualMachine:
-    """A VM with a volatile disk that holds the text at its beginning and at its end."""
-    vm = arrived(cloud, VOLATILE, host=host)
-    write_disk(cloud, vm, 0, text)
-    write_disk(cloud, vm, 8 * MIB - len(text), text)
-    return vm
-
-
-def name_of(vm: VirtualMachine) -> str:
-    return f"OpenNebula-Volatile-vm{vm.id}-disk0"
-
-
-def go(cloud: Cloud, vm: VirtualMachine, datastore: int, host: str = "dave") -> None:
-    depart(cloud, vm, host, LcmState.PROLOG_MIGRATE_POWEROFF, datastore)
-
-
-def mv(cloud: Cloud, vm: VirtualMachine) -> Call:
-    """Of the disk."""
-    return run(cloud, cloud.one.lines.migration(vm)[0])
-
-
-def pools(cluster: Cluster, name: str) -> set[str]:
-    return {one.pool for one in cluster.rd(name).diskful}
-
-
-def holders(cloud: Cloud, cluster: Cluster, name: str, text: bytes, prefix: str = "") -> list[str]:
-    """Volumes of that name, or of its copy on the way, that can be used and hold the text."""
-    found = []
-    for rd in list(cluster.rds.values()):
-        if rd.name not in (name, f"{name}-moving") or rd.flags or rd.props.get("Aux/one/complete") != rd.name:
-            continue
-        path = cloud.hosts.layout.contents / quote(prefix + rd.content_key(0), safe="@")
-        content = path.read_bytes()[: 8 * MIB]
-        if content.startswith(text) and content.endswith(text):
-            found.append(rd.name)
-    return found
+from tests.actions.tm.datastores import (
+    ELSEWHERE,
+    FAST,
+    Elsewhere,
+    add_fast,
+    go,
+    holders,
+    mv,
+    name_of,
+    pools,
+    strike,
+    written,
+)
+from tests.actions.tm.journeys import clients
+from tests.actions.tm.support import CloudMaker, clean, disk_bytes, link_of, on_nodes
 
 
 def kill_at_each_change(
@@ -91,12 +41,8 @@ def kill_at_each_change(
     """What arms a fault that kills the driver after the next change of its kind, the kinds in turn: the caller
     goes on to the next kind by ``send(True)`` when the driver was not struck any more."""
 
-    def strike(_method: str, _path: str) -> None:
-        for pid in cloud.one.executor.running():
-            os.kill(pid, signal.SIGKILL)
-
     def request(server: ControllerServer, method: str, nth: int) -> None:
-        server.faults.add(CALL_AFTER, method=method, nth=nth, callback=strike)
+        server.faults.add(CALL_AFTER, method=method, nth=nth, callback=strike(cloud))
 
     def session(nth: int) -> None:
         cloud.hosts.faults.add(SshFault("kill_driver", "after", nth))
@@ -212,12 +158,7 @@ def test_what_was_written_since_an_attempt(cloud: Cloud) -> None:
     add_fast(cloud, "LVM_THIN")
     vm = written(cloud)
     go(cloud, vm, FAST)
-
-    def strike(_method: str, _path: str) -> None:
-        for pid in cloud.one.executor.running():
-            os.kill(pid, signal.SIGKILL)
-
-    cloud.controller.faults.add(CALL_AFTER, method="GET", path="/clone/", callback=strike)
+    cloud.controller.faults.add(CALL_AFTER, method="GET", path="/clone/", callback=strike(cloud))
     assert mv(cloud, vm).rc == -signal.SIGKILL
     assert f"{name_of(vm)}-moving" in resources(cloud)
     with cloud.hosts.open_disk("dave", by_res(name_of(vm))) as disk:
@@ -265,45 +206,6 @@ def test_the_vm_is_deleted_halfway(cloud: Cloud) -> None:
         except StopIteration:
             break
     assert struck >= 5
-
-
-class Elsewhere:
-    """The hosts' devices under other keys: two clusters may have volumes of one name."""
-
-    PREFIX = "ELSEWHERE-"
-
-    def __init__(self, cloud: Cloud) -> None:
-        self._devices = cloud.hosts.devices
-
-    def __getattr__(self, name: str) -> Callable[..., object]:
-        def act(*arguments: object, **options: object) -> object:
-            keys = 2 if name == "copy" else 1
-            mine = [f"{self.PREFIX}{one}" for one in arguments[:keys]]
-            result: object = getattr(self._devices, name)(*mine, *arguments[keys:], **options)
-            return result
-
-        return act
-
-
-@pytest.fixture
-def elsewhere(cloud: Cloud) -> Iterator[ControllerServer]:
-    """Another LINSTOR cluster, of dave alone, with a system datastore."""
-    cluster = Cluster(Elsewhere(cloud))  # type: ignore[arg-type]
-    for _ in range(200):
-        cluster.numbers.minors.take()
-    cluster.add_node("dave", pools=[("thin", "LVM_THIN", 100 * GIB)])
-    cluster.groups.create({"name": "one", "select_filter": {"place_count": 1, "storage_pool_list": ["thin"]}})
-    cluster.groups.create_volume_group("one", {})
-    with ControllerServer(cluster) as server:
-        cloud.one.add_datastore(
-            ELSEWHERE,
-            "elsewhere",
-            TYPE="SYSTEM_DS",
-            LINSTOR_CONTROLLERS=f"127.0.0.1:{server.port}",
-            LINSTOR_RESOURCE_GROUP="one",
-            DISK_TYPE="BLOCK",
-        )
-        yield server
 
 
 def test_another_cluster(cloud: Cloud, elsewhere: ControllerServer) -> None:
