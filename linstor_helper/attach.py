@@ -87,7 +87,7 @@ def ensure_attached(
         node_of(controller, here.node, NotReadyError(f"{name} cannot be attached to {here.node}"))
     elsewhere = any(r.diskless and not (r is here or r.tie_breaker or r.deleting) for r in deployed)
     if needs_attaching(here):
-        node = _make_available(controller, clock, name, here.node if here else host, undo)
+        node = _make_available(controller, clock, name, here.node if here else host, undo, shared=shared)
         # With DRBD the path is the same everywhere, and LINSTOR puts nothing new on nodes that are not online.
         replicated = [r for r in deployed if "DRBD" in r.layers]
         if replicated:
@@ -125,9 +125,9 @@ def opened(
         close(storage.controller, storage.clock, name, attachment.node)
 
 
-def close(controller: Controller, clock: Clock, name: str, node: str) -> None:
+def close(controller: Controller, clock: Clock, name: str, node: str, *, shared: bool = False) -> None:
     """Releases a volume that was open a moment ago: LINSTOR may not have noticed the end of that yet."""
-    retry_while_in_use(clock, CLOSES, lambda: controller.release(name, node))
+    retry_while_in_use(clock, CLOSES, lambda: controller.release(name, node, shared=shared))
 
 
 def wait_and_link(
@@ -180,12 +180,14 @@ def _holds(storage: Storage, host: str, condition: Script) -> bool:
     return storage.hosts.run(host, host_commands.tell(condition), "looking for a device").strip() == "yes"
 
 
-def _make_available(controller: Controller, clock: Clock, name: str, host: str, undo: Undo) -> str:
+def _make_available(
+    controller: Controller, clock: Clock, name: str, host: str, undo: Undo, *, shared: bool
+) -> str:
     """Returns the name of the node that the host is."""
 
     def attempt(node: str) -> str:
         # Before the call: its answer may get lost, and there is no harm in releasing what was never attached.
-        undo.push(f"{name} attached to {node}", lambda: close(controller, clock, name, node))
+        undo.push(f"{name} attached to {node}", lambda: close(controller, clock, name, node, shared=shared))
         controller.make_available(name, node)
         return node
 

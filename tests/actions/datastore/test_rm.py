@@ -105,3 +105,17 @@ def test_a_lost_reply_is_no_failure(cloud: Cloud, image: Image) -> None:
     first = call(cloud, "rm", image)
     assert first.ok or call(cloud, "rm", image).ok
     assert_nothing_left(cloud)
+
+
+@pytest.mark.parametrize(("instance", "kept"), [("one", False), ("two", True)])
+def test_only_what_no_other_opennebula_has_made(
+    cloud: Cloud, image: Image, instance: str, kept: bool
+) -> None:
+    """Two may share a LINSTOR, and number their images alike; oned deletes also what it was refused."""
+    cloud.cluster.definitions.modify(NAME, {"override_props": {"Aux/one/instance": instance}})
+    assert call(cloud, "rm", image).ok
+    assert resources(cloud) == ({NAME} if kept else set())
+    if kept:
+        assert content(cloud, NAME, SIZE) == CONTENT
+        log = (cloud.one.tree.var / "linstor.log").read_text()
+        assert f"{NAME} stays: it belongs to OpenNebula two" in log

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +34,18 @@ def elsewhere(cloud: Cloud) -> Iterator[ControllerServer]:
             DISK_TYPE="BLOCK",
         )
         yield server
+
+
+@pytest.fixture
+def recorder(cloud: Cloud, tmp_path: Path) -> Path:
+    """Another transfer driver, ``other``, that writes down its calls; a file ``fail`` makes it fail."""
+    program = cloud.one.tree.remotes / "tm" / "other" / "premigrate"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/bash\n{{ echo "${{0##*/}} $*"; cat; echo; }} >> {tmp_path}/calls\n'
+        f'if [ -e {tmp_path}/fail ]; then echo "the other one is out of order" >&2; exit 3; fi\n'
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    for name in ("postmigrate", "failmigrate"):
+        (program.parent / name).symlink_to(program)
+    return tmp_path

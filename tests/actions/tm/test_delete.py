@@ -204,3 +204,27 @@ def test_a_disk_that_the_vm_does_not_have(cloud: Cloud) -> None:
     assert call.rc == 1
     assert f"VM {vm.id} has no disk 7" in call.user_error
     assert disk_bytes(cloud, vm) == CONTENT
+
+
+@pytest.mark.parametrize("disk", ["volatile", "copy"])
+def test_another_opennebula_has_a_volume_of_that_name(cloud: Cloud, disk: str) -> None:
+    """It is refused to the VM, and oned's clean-up after that spares it; nothing of it is this OpenNebula's."""
+    image = bare_image(cloud, "data")
+    vm = waiting(cloud, {"TYPE": "fs", "SIZE": 8} if disk == "volatile" else image)
+    name = f"OpenNebula-Volatile-vm{vm.id}-disk0" if disk == "volatile" else f"data-vm{vm.id}-disk0"
+    bare_volume(cloud, name)
+    theirs = {
+        "Aux/one/instance": "two",
+        "Aux/one/vm": str(vm.id),
+        "Aux/one/disk": "0",
+        "Aux/one/complete": name,
+    }
+    cloud.cluster.definitions.modify(name, {"override_props": theirs})
+    with cloud.hosts.open_disk(cloud.cluster.rd(name).diskful[0].node, by_res(name)) as guest:
+        guest.write(0, b"theirs")
+    before = on_nodes(cloud, name), cloud.cluster.rd(name).props.copy()
+    assert create(cloud, vm).rc == 1
+    assert clean(cloud, vm).ok
+    assert (on_nodes(cloud, name), cloud.cluster.rd(name).props) == before
+    assert content(cloud, name, 6) == b"theirs"
+    assert links(cloud) == {}

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import stat
 from pathlib import Path
 
 import pytest
@@ -157,21 +156,6 @@ def test_only_the_disks_for_another_driver(cloud: Cloud, system_tm: str) -> None
     assert entries(directory(cloud, vm, "alice"))["vm.xml"] == "<VM/>"
 
 
-@pytest.fixture
-def recorder(cloud: Cloud, tmp_path: Path) -> Path:
-    """Another transfer driver, ``other``, that writes down its calls; a file ``fail`` makes it fail."""
-    program = cloud.one.tree.remotes / "tm" / "other" / "premigrate"
-    program.parent.mkdir()
-    program.write_text(
-        f'#!/bin/bash\n{{ echo "${{0##*/}} $*"; cat; echo; }} >> {tmp_path}/calls\n'
-        f'if [ -e {tmp_path}/fail ]; then echo "the other one is out of order" >&2; exit 3; fi\n'
-    )
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    for name in ("postmigrate", "failmigrate"):
-        (program.parent / name).symlink_to(program)
-    return tmp_path
-
-
 def test_other_drivers_are_called_once(cloud: Cloud, recorder: Path) -> None:
     """With the system driver as a sixth argument, so that they do not call back."""
     vm = arrived(cloud, *(persistent(cloud, name) for name in ("one", "two", "three")))
@@ -317,25 +301,33 @@ def test_what_addon_linstor_left_goes_with_the_disk(make_cloud: CloudMaker, rest
     assert_closed(cloud, "data")
 
 
-def test_the_source_does_not_let_go(cloud: Cloud) -> None:
-    """One disk that is still open there keeps none of the others."""
+def test_the_source_does_not_let_go(cloud: Cloud, recorder: Path) -> None:
+    """Disks that are still open there keep none of the others, nor those of another driver; the log names each."""
     impatient(cloud)
-    vm = arrived(cloud, persistent(cloud, "held"), persistent(cloud, "free"), host="dave")
+    vm = arrived(cloud, *(persistent(cloud, name) for name in ("held", "too", "free", "theirs")), host="dave")
+    vm.disks[3]["TM_MAD"] = "other"
     there = no_disk_at(cloud, "free")
     migrating(cloud, vm, there)
     worked(cloud, vm, "PRE")
-    with cloud.hosts.open_disk("dave", by_res("held")):
+    (recorder / "calls").unlink()
+    with cloud.hosts.open_disk("dave", by_res("held")), cloud.hosts.open_disk("dave", by_res("too")):
         call = live(cloud, vm, "POST")
         assert call.rc == 1
         assert "held is in use on dave" in call.user_error[:100]
-        assert clients(cloud, "held") == sorted(("dave", there))
+        log = (cloud.one.tree.var / "linstor.log").read_text()
+        for name in ("held", "too"):
+            assert f"{name} is not taken from dave" in log
+            assert clients(cloud, name) == sorted(("dave", there))
         assert clients(cloud, "free") == [there]
-        assert_closed(cloud, "free")
+        assert (recorder / "calls").read_text().startswith("postmigrate ")
+        # Whoever still writes there, no second one joins in.
+        assert_closed(cloud, "held", "too", "free")
         # What is open is reached through the directory there, and that is how a rerun finds it.
         assert places(cloud, vm) == sorted(("dave", there))
     worked(cloud, vm, "POST")
-    assert_closed(cloud, "held")
-    assert clients(cloud, "held") == [there]
+    for name in ("held", "too"):
+        assert_closed(cloud, name)
+        assert clients(cloud, name) == [there]
     assert places(cloud, vm) == [there]
 
 
@@ -353,6 +345,10 @@ def test_the_guest_runs_on_the_target_after_all(make_cloud: CloudMaker, rest_ver
         assert call.rc == 1
         assert "data is in use on dave" in call.user_error[:100]
         assert (on_nodes(cloud, "data"), links(cloud)) == before
+        # oned takes the VM to be on its old host, where somebody may start it a second time.
+        assert_closed(cloud, "data")
+        with pytest.raises((OSError, DeviceBusy)):
+            domain.start("alice")
         domain.write("dave", b"goes on")
     worked(cloud, vm, "FAIL")
     assert_closed(cloud, "data")

@@ -12,7 +12,7 @@ from lab.one.hosts import Guest
 from tests.actions.datastore.support import call as datastore_call
 from tests.actions.datastore.support import image_of, resource_of
 from tests.actions.support import by_res, links, locks_left
-from tests.actions.tm.support import CloudMaker, bare_image, on_nodes
+from tests.actions.tm.support import CloudMaker, bare_image, create, created, on_nodes, waiting
 from tests.e2e.outages import clients, failed, impatient, running, two_primaries
 
 VERSIONS = ["1.28.0", "1.29.1"]
@@ -159,3 +159,22 @@ def test_a_copy_is_not_shared(cloud: Cloud) -> None:
     copy.cloning_id = image.id
     name = resource_of(datastore_call(cloud, "clone", copy))
     assert own_properties(cloud, name) == set()
+
+
+@pytest.mark.parametrize("role", ["disk", "diskless"])
+def test_the_first_one_does_not_get_it(cloud: Cloud, role: str) -> None:
+    """Its host does not answer: DRBD goes on keeping hosts apart.  The second one's failure changes nothing."""
+    image = shareable(cloud)
+    before = cloud.cluster.rd("data").props.copy(), on_nodes(cloud, "data")
+    host = cloud.cluster.rd("data").diskful[0].node if role == "disk" else "dave"
+    vm = waiting(cloud, image, host=host)
+    cloud.hosts.set_link(host, "down")
+    assert create(cloud, vm).rc == 1
+    assert (cloud.cluster.rd("data").props, on_nodes(cloud, "data")) == before
+    assert two_primaries(cloud) == locks_left(cloud) == []
+    cloud.hosts.set_link(host, "up")
+    other = waiting(cloud, image, host="charlie")
+    created(cloud, other)
+    cloud.hosts.set_link(host, "down")
+    assert create(cloud, vm).rc == 1
+    assert two_primaries(cloud) == ["data"]

@@ -124,6 +124,17 @@ def test_a_volume_of_one_vm_is_detached_while_another_disk_of_it_is_read(cloud: 
     assert_reads(cloud, vm)
 
 
+def test_the_same_one_twice_leaves_with_the_vm(cloud: Cloud) -> None:
+    """A VM is no reason of its own to keep what it has twice."""
+    image = shared(cloud)
+    vm = running(cloud.one.vm_instantiate([image, image], host="dave", context=False))
+    cloud.one.vm_stop(vm)
+    assert failed(cloud) == []
+    assert clients(cloud) == links(cloud) == {}
+    cloud.one.vm_deploy(vm, "dave")
+    assert_reads(cloud, running(vm, "dave"))
+
+
 # -- what OpenNebula tells, and what not -------------------------------------------------------------
 
 
