@@ -13,14 +13,12 @@ from linstor_helper.host_commands import by_res
 from linstor_helper.location import Location
 from linstor_helper.names import same
 from linstor_helper.nodes import node_of, on_host
-from linstor_helper.ports import Clock, Controller, Resource
+from linstor_helper.ports import Clock, Controller, Resource, Warn
 from linstor_helper.shell import Script
 from linstor_helper.storage import Storage
 from linstor_helper.undo import Undo
 from linstor_helper.volumes import CLOSES, retry_while_in_use
 from linstor_helper.waiting import attempts
-
-Warn = Callable[[str], None]
 
 
 class Attachment(NamedTuple):

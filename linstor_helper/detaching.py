@@ -10,11 +10,10 @@ from linstor_helper import host_commands, names, volumes
 from linstor_helper.errors import HostUnreachable, InUseError
 from linstor_helper.location import Location
 from linstor_helper.nodes import is_host, nodes_called, on_host, resource_of_host
+from linstor_helper.ports import Warn
 from linstor_helper.storage import Storage
 from linstor_helper.usage import Usage
 from linstor_helper.vm_disks import VmDisk
-
-Warn = Callable[[str], None]
 
 Linked = Optional[set[int]]
 """Ids of the VMs that have a link to a volume on a host; None when the host does not answer."""

@@ -9,20 +9,17 @@ next ``begin``, ``mv`` or detachment of the volume.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Callable
 
 from linstor_helper import attach, detaching, names
 from linstor_helper.attach import Attachment, as_node
 from linstor_helper.errors import ControllerError, Error, Interrupted, InUseError, NotReadyError
 from linstor_helper.location import Location
 from linstor_helper.nodes import node_of, on_host, resource_of_host
-from linstor_helper.ports import Resource
+from linstor_helper.ports import Resource, Warn
 from linstor_helper.storage import Storage
 from linstor_helper.undo import Undo
 from linstor_helper.usage import Usage
 from linstor_helper.vm_disks import VmDisk
-
-Warn = Callable[[str], None]
 
 
 def begin(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
+from typing import Callable, NamedTuple, Protocol
 
 from linstor_helper.shell import Script
 from linstor_helper.units import Size
@@ -16,6 +16,9 @@ from linstor_helper.units import Size
 # Flags of a resource or resource definition that the driver looks at (REST 1.25 ... 1.29).
 DELETING = frozenset({"DELETE", "DRBD_DELETE"})
 UNFINISHED = frozenset({"CLONING", "FAILED", "RESTORE_TARGET"})
+
+Warn = Callable[[str], None]
+"""Takes what the administrator should know although the action goes on."""
 
 
 class ResourceDefinition(NamedTuple):

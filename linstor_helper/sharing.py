@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Callable
-
 from linstor_helper import names
 from linstor_helper.errors import RefusedError
+from linstor_helper.ports import Warn
 from linstor_helper.storage import Storage
 from linstor_helper.undo import Undo
 from linstor_helper.vm_disks import VmDisk
-
-Warn = Callable[[str], None]
 
 
 def allow(storage: Storage, found: VmDisk, undo: Undo, warn: Warn) -> None:

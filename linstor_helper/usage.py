@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from typing import Callable
 
 from linstor_helper import onexml
 from linstor_helper.errors import Error, Interrupted
 from linstor_helper.onexml import Vm
-from linstor_helper.ports import OpenNebula
-
-Warn = Callable[[str], None]
+from linstor_helper.ports import OpenNebula, Warn
 
 
 class Usage:

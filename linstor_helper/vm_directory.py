@@ -10,16 +10,13 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Callable
 
 from linstor_helper import host_commands, names, transfer, volumes
 from linstor_helper.errors import CommandFailed, HostUnreachable, UsageError
 from linstor_helper.location import Location
-from linstor_helper.ports import Hosts, Stream
+from linstor_helper.ports import Hosts, Stream, Warn
 from linstor_helper.storage import Storage
 from linstor_helper.undo import Undo
-
-Warn = Callable[[str], None]
 
 
 def require_directory(location: Location, vm_id: int) -> None:

@@ -35,6 +35,11 @@ class VmDisk(NamedTuple):
         """No other VM can have it at the same time."""
         return not (self.read_only or self.shareable)
 
+    def datastore_id(self, system: int) -> int:
+        """The datastore to which the volume belongs: that of its image, or the VM's ``system`` datastore."""
+        store = self.disk.datastore_id
+        return system if store is None or self.disk.volatile else store
+
 
 def identify(vm_id: int, disk: Disk) -> VmDisk:
     """Raises UsageError when the XML does not tell: guessing could destroy an image."""

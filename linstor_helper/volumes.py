@@ -30,7 +30,7 @@ from linstor_helper.errors import (
 )
 from linstor_helper.interrupts import held
 from linstor_helper.names import Owner
-from linstor_helper.ports import UNFINISHED, Clock, CloneResult, Controller, ResourceDefinition
+from linstor_helper.ports import UNFINISHED, Clock, CloneResult, Controller, ResourceDefinition, Warn
 from linstor_helper.undo import Undo
 from linstor_helper.units import Size
 from linstor_helper.waiting import attempts
@@ -140,7 +140,7 @@ def discard_own(
     name: str,
     instance: str,
     timeout: float,
-    warn: Callable[[str], None],
+    warn: Warn,
 ) -> None:
     """As ``discard``, but leaves what another OpenNebula has made under the same name.
 

@@ -49,8 +49,7 @@ def _bring_disks_back(context: Context, call: DiskCall) -> None:
     broken = context.hosts.run(call.location.host, looking, "looking at the VM's disks").split()
     for path in broken:
         found = disks[path]
-        store = found.disk.datastore_id
-        storage = context.storage_of(call.datastore_id if store is None or found.disk.volatile else store)
+        storage = context.storage_of(found.datastore_id(call.datastore_id))
         place = call.location._replace(path=path)
         with context.locks.hold(found.resource), context.undo() as undo:
             context.log.warning(f"{found.resource} is not at {place} and is brought back")

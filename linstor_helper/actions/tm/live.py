@@ -76,8 +76,7 @@ def storages(context: Context, call: LiveCall) -> Iterator[tuple[VmDisk, Storage
     """The disks with the storage of each; one connection for all disks of a datastore."""
     known: dict[int, Storage] = {}
     for found in call.disks():
-        store = found.disk.datastore_id
-        datastore_id = call.datastore_id if store is None or found.disk.volatile else store
+        datastore_id = found.datastore_id(call.datastore_id)
         if datastore_id not in known:
             known[datastore_id] = context.storage_of(datastore_id)
         yield found, known[datastore_id]
