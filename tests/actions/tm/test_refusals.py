@@ -6,14 +6,24 @@ from __future__ import annotations
 import pytest
 
 from lab.cloud import Cloud
-from lab.controller.faults import CALL_BEFORE
+from lab.controller.faults import CALL_BEFORE, UNAVAILABLE
+from lab.devices_protocol import DeviceBusy
 from lab.one import Call, Image, LcmState, VirtualMachine
 from tests.actions.support import by_res, content, links, locks_left
+from tests.actions.tm.journeys import (
+    Domain,
+    arrived,
+    assert_closed,
+    depart,
+    live,
+    migrating,
+)
 from tests.actions.tm.support import (
     CloudMaker,
     bare_image,
     create,
     created,
+    disk_bytes,
     link_of,
     on_nodes,
     run,
@@ -86,6 +96,37 @@ def test_linstor_does_not_hear_of_the_host_either(cloud: Cloud, target: str) -> 
     cloud.one.vm_recover(vm, "retry")
     running(vm, target)
     assert cloud.one.hypervisor.guest(vm.id, 0).read(0, 7) == b"goes on"
+
+
+@pytest.mark.parametrize("silent", ["controller", "satellite"])
+def test_the_lost_guest_runs_and_a_migration_had_begun(cloud: Cloud, silent: str) -> None:
+    """Two nodes may still write: DRBD keeps nobody out until somebody closes that window.
+
+    Without a controller nobody can.  A satellite that is silent does not keep the target's own DRBD from it.
+    """
+    vm = arrived(cloud, data(cloud), datastore=103)
+    with Domain(cloud, vm, "alice") as domain:
+        migrating(cloud, vm, "dave")
+        assert live(cloud, vm, "PRE", "ssh").ok
+        depart(cloud, vm, "alice", LcmState.RUNNING)
+        cloud.hosts.set_link("alice", "down")
+        depart(cloud, vm, "dave", LcmState.PROLOG_MIGRATE_UNKNOWN)
+        move = cloud.one.lines.migration(vm)[0]
+        if silent == "controller":
+            cloud.controller.faults.add(UNAVAILABLE, times=10_000)
+            assert_refused(run(cloud, move), "No LINSTOR controller serves")
+            cloud.controller.faults.clear()
+        else:
+            cloud.cluster.set_online("alice", False, satellite_only=True)
+            run(cloud, move)
+            with pytest.raises((OSError, DeviceBusy)):
+                domain.start("dave")
+            cloud.cluster.set_online("alice", True)
+        assert_refused(run(cloud, move), "data is in use on alice")
+        domain.write("alice", b"goes on")
+    assert run(cloud, move).ok
+    assert_closed(cloud, "data")
+    assert disk_bytes(cloud, vm, 7) == b"goes on"
 
 
 def test_a_second_vm_with_the_same_image(cloud: Cloud) -> None:
