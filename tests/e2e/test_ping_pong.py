@@ -60,11 +60,11 @@ def travel(life: Life, migrations: int, *, live: bool) -> None:
 @pytest.mark.parametrize(
     ("rest_version", "migrations"),
     # A migration costs half a second; a server that manages the window itself keeps less for the driver to lose.
-    [("1.28.0", 100), ("1.29.1", 12)],
+    [("1.28.0", 100), ("1.29.1", 4)],
 )
 def test_live(make_cloud: CloudMaker, rest_version: str, migrations: int) -> None:
     travel(Life(make_cloud(rest_version=rest_version), LINSTOR, "alice", KINDS), migrations, live=True)
 
 
 def test_cold(cloud: Cloud) -> None:
-    travel(Life(cloud, LINSTOR, "alice", KINDS), 12, live=False)
+    travel(Life(cloud, LINSTOR, "alice", KINDS), 4, live=False)
