@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import pytest
 
@@ -57,14 +58,18 @@ def travel(life: Life, migrations: int, *, live: bool) -> None:
     life.check_gone("terminate")
 
 
+TOURS = int(os.environ.get("PING_PONG_TOURS", "25"))
+"""A tour is four migrations, and each takes half a second; PING_PONG_TOURS asks for more of them."""
+
+
 @pytest.mark.parametrize(
     ("rest_version", "migrations"),
-    # A migration costs half a second; a server that manages the window itself keeps less for the driver to lose.
-    [("1.28.0", 100), ("1.29.1", 4)],
+    # A server that manages the window itself keeps less for the driver to lose.
+    [("1.28.0", TOURS * len(TOUR)), ("1.29.1", len(TOUR))],
 )
 def test_live(make_cloud: CloudMaker, rest_version: str, migrations: int) -> None:
     travel(Life(make_cloud(rest_version=rest_version), LINSTOR, "alice", KINDS), migrations, live=True)
 
 
 def test_cold(cloud: Cloud) -> None:
-    travel(Life(cloud, LINSTOR, "alice", KINDS), 4, live=False)
+    travel(Life(cloud, LINSTOR, "alice", KINDS), len(TOUR), live=False)
