@@ -6,7 +6,8 @@ export PYTHON
 
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
-WORKERS ?= auto
+# Tests wait as much as they work.
+WORKERS ?= $(shell expr 2 \* `nproc`)
 
 # OpenNebula from packages, or self-contained below ONE_LOCATION
 REMOTES := $(DESTDIR)$(if $(ONE_LOCATION),$(ONE_LOCATION)/var,/var/lib/one)/remotes

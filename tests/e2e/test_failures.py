@@ -22,7 +22,6 @@ ACTIONS: dict[str, tuple[Callable[..., Scenes], str]] = {
     "clone-1.29.1": (scenes.clone, "1.29.1"),
     "ln": (scenes.ln, "1.28.0"),
     "mkimage": (partial(scenes.volatile, FS="ext4"), "1.28.0"),
-    "premigrate-1.28": (partial(scenes.premigrate, target="bob"), "1.28.0"),
     "premigrate-1.29": (partial(scenes.premigrate, target="bob"), "1.29.1"),
 }
 

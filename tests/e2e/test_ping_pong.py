@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A VM that moves to and fro: a hundred migrations later the cluster is as it was."""
+"""A VM that moves to and fro: many migrations later the cluster is as it was."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def travel(life: Life, migrations: int, *, live: bool) -> None:
     life.check_gone("terminate")
 
 
-TOURS = int(os.environ.get("PING_PONG_TOURS", "25"))
+TOURS = int(os.environ.get("PING_PONG_TOURS", "5"))
 """A tour is four migrations, and each takes half a second; PING_PONG_TOURS asks for more of them."""
 
 
