@@ -6,6 +6,7 @@
     |-- ConfigError             an attribute of a datastore or the driver's configuration is missing or wrong
     |-- RefusedError            the request is understood and must not be done (restricted path, bad image)
     |-- CannotClone             the storage provider has no clones: copy instead
+    |-- CannotSnapshot          the storage provider has no snapshots: copy instead
     |-- NotFoundError           a named object does not exist
     |-- ConflictError           an object exists and is not what was asked for
     |-- InUseError              something holds the device open
@@ -79,6 +80,10 @@ class RefusedError(Error):
 
 class CannotClone(Error):
     """The storage provider of a volume has no clones (LINSTOR code 227)."""
+
+
+class CannotSnapshot(Error):
+    """The storage provider of a volume has no snapshots (LINSTOR code 994)."""
 
 
 class NotFoundError(Error):

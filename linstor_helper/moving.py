@@ -11,9 +11,6 @@ from linstor_helper.storage import Storage
 from linstor_helper.undo import Undo
 from linstor_helper.units import Size
 
-_CAN_CLONE = frozenset({"LVM", "LVM_THIN", "ZFS", "ZFS_THIN"})
-"""Providers that make clones (REST guide 3.3)."""
-
 
 def follow(origin: Storage, storage: Storage, name: str, owner: Owner, undo: Undo) -> bool:
     """Makes a volume of the system datastore ``origin`` one of ``storage``.
@@ -25,7 +22,7 @@ def follow(origin: Storage, storage: Storage, name: str, owner: Owner, undo: Und
     """
     definition = origin.controller.resource_definition(name)
     if not origin.controller.identity() & storage.controller.identity():
-        if definition is not None and definition.sizes:
+        if definition is not None and definition.sizes and not definition.deleting:
             # One of an earlier run may be older than what the VM has written since.
             _discard(storage, name)
             size = definition.sizes[0]

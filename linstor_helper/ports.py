@@ -56,6 +56,8 @@ class Resource(NamedTuple):
     None when it is not told, and of a silent node, where LINSTOR keeps what was true last."""
     lost: tuple[str, ...] = ()
     """The peers to which DRBD on this node has no connection."""
+    size: Size | None = None
+    """What can be used of volume 0 on this node; None while not deployed.  Devices are rounded up to whole extents."""
 
     @property
     def deleting(self) -> bool:
@@ -73,6 +75,21 @@ class Resource(NamedTuple):
     def silent(self) -> bool:
         """Whether DRBD on this node tells nothing: offline, or just made.  Without DRBD there is nothing to tell."""
         return "DRBD" in self.layers and self.in_use is None
+
+
+class Snapshot(NamedTuple):
+    """A snapshot of a resource definition, on the nodes that had a replica and were online when it was taken."""
+
+    name: str
+    nodes: tuple[str, ...]
+    flags: frozenset[str]
+    sizes: tuple[Size, ...]
+    """Of the volumes when it was taken, in the order of their numbers."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether LINSTOR took it on all of its nodes, and does not delete it."""
+        return "SUCCESSFUL" in self.flags and not self.flags & DELETING
 
 
 class Node(NamedTuple):
@@ -124,9 +141,13 @@ class Controller(Protocol):
         properties: Mapping[str, str],
         drop: Sequence[str],
         size: Size | None,
+        dependent: bool,
     ) -> CloneResult:
         """Starts a copy of all volumes.  Raises ConflictError when the name is taken, NotReadyError while a replica
-        of the source is not up to date, CannotClone when its provider has no clones."""
+        of the source is not up to date, CannotClone when its provider has no clones.
+
+        ``dependent``: on ZFS the copy may share its blocks with the source for ever, so that it is there at once.
+        """
 
     def clone_state(self, source: str, name: str) -> str:
         """``COMPLETE``, ``CLONING`` or ``FAILED`` (which may be transient)."""
@@ -173,6 +194,40 @@ class Controller(Protocol):
 
     def delete(self, name: str) -> bool:
         """Deletes a resource definition, its snapshots included.  False when there was none."""
+
+    def version(self) -> tuple[int, ...]:
+        """Of LINSTOR itself, such as (1, 32, 3)."""
+
+    def snapshots(self, name: str) -> list[Snapshot]:
+        """The snapshots of a definition, whoever took them; empty when there is no such definition."""
+
+    def take_snapshot(self, name: str, snapshot: str) -> None:
+        """Takes a snapshot on all replicas that are online, at one point in time.
+
+        Raises ConflictError when the name is taken, CannotSnapshot when the provider of a replica has none,
+        NotReadyError while a replica is not up to date.  After any other error a useless record may be there.
+        """
+
+    def delete_snapshot(self, name: str, snapshot: str) -> None:
+        """Deletes a snapshot, if it is there, also while the volume is in use."""
+
+    def roll_back(self, name: str, snapshot: str) -> None:
+        """Makes content and size of a volume those of its snapshot; all snapshots stay.  Properties of the
+        definition that were set when it was taken are set again (REST 1.25 and newer, not always on ZFS).
+
+        Raises InUseError while the volume is open, NotReadyError when a node of it is offline, and nothing has changed
+        then; ConflictError when a newer snapshot prevents it.
+        """
+
+    def restore(
+        self, name: str, snapshot: str, target: str, *, group: str, properties: Mapping[str, str]
+    ) -> None:
+        """Makes a new definition ``target`` with the content of a snapshot, on the nodes and in the pools of that.
+
+        It ends up with the properties that ``name`` had when the snapshot was taken, and those of ``properties`` that
+        are not among them.  Raises ConflictError when the name is taken; any later failure leaves a definition to the
+        caller.
+        """
 
     def space(self, group: str) -> Space:
         """What a resource group can hold, from LINSTOR's cache."""
