@@ -17,7 +17,7 @@ from linstor_helper.linstor_api import replies, views
 from linstor_helper.linstor_api.addresses import Address
 from linstor_helper.linstor_api.connection import Patience
 from linstor_helper.linstor_api.credentials import Credentials
-from linstor_helper.linstor_api.resources import Resources
+from linstor_helper.linstor_api.snapshots import Snapshots
 from linstor_helper.linstor_api.transport import Transport
 from linstor_helper.ports import CloneResult, Node, Space
 from linstor_helper.units import Size
@@ -30,7 +30,7 @@ _CLONE_CLASSES: dict[int, type[Error]] = {
 }
 
 
-class LinstorController(Resources):
+class LinstorController(Snapshots):
     """A cluster behind a list of controllers, of which one serves.  Nothing is sent before the first call.
 
     Times are seconds.  ``warnings`` collects what the controller warned of in calls that succeeded.
@@ -66,6 +66,9 @@ class LinstorController(Resources):
     def identity(self) -> frozenset[str]:
         return frozenset(address.identity for address in self._addresses)
 
+    def version(self) -> tuple[int, ...]:
+        return self._client.linstor_version
+
     # --- clones
 
     def clone(
@@ -77,12 +80,13 @@ class LinstorController(Resources):
         properties: Mapping[str, str],
         drop: Sequence[str],
         size: Size | None,
+        dependent: bool = False,
     ) -> CloneResult:
         client = self._client
         # REST guide 1.2: a request with a field that the server does not know is never answered
         with_properties = client.rest_version >= (1, 26)
         with_sizes = client.rest_version >= (1, 29, 1)
-        body: dict[str, Any] = {"name": name}
+        body: dict[str, Any] = {"name": name, "use_zfs_clone": dependent}
         if group:
             body["resource_group"] = group
         if with_properties:

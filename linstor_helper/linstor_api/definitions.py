@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from linstor_helper import names
 from linstor_helper.errors import NotFoundError
@@ -29,8 +30,13 @@ class Definitions(Session):
         self._change(self._client.raw, "POST", "/resource-groups/{}/spawn", group, body=body, about=about)
 
     def resource_definition(self, name: str) -> ResourceDefinition | None:
+        found = self._definition(name)
+        return None if found is None else views.resource_definition(found)
+
+    def _definition(self, name: str) -> Mapping[str, Any] | None:
+        """As LINSTOR tells it, with its volumes."""
         found = self._query(self._client.resource_dfn_list, True, [name])
-        return next((views.resource_definition(one) for one in found if names.same(one["name"], name)), None)
+        return next((one for one in found if names.same(one["name"], name)), None)
 
     def modify(self, name: str, properties: Mapping[str, str], drop: Sequence[str] = ()) -> None:
         """Raises NotFoundError."""

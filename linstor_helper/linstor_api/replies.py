@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import linstor
 
 from linstor_helper.errors import (
+    CannotSnapshot,
     ConfigError,
     ConflictError,
     ControllerError,
@@ -62,7 +63,10 @@ _CLASSES: tuple[tuple[type[Error], Iterable[int]], ...] = (
     (ControllerError, range(800, 808)),
     (NotReadyError, (900, 901, 970, 971, 973, 974, 975, 979, 982, 984, 992, 995)),
     (NoSpaceError, (980, 985, 996)),
-    (RefusedError, (972, 977, 981, 983, 988, 989, 991, 993, 994)),
+    (RefusedError, (972, 981, 983, 988, 989, 991, 993)),
+    # 977: newer snapshots are in the way of a rollback
+    (ConflictError, (977,)),
+    (CannotSnapshot, (994,)),
     (ControllerError, (976, 978, 986, 987, 990, UNKNOWN, 999)),
     (InUseError, (997,)),
     # failed sign-in, and the three codes of a request that the server did not understand

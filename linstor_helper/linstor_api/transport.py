@@ -40,12 +40,19 @@ class Transport(linstor.Linstor):  # type: ignore[misc]
         self._warnings = warnings
         self._rest_conn: Connection | None = None
         self._rest_version: tuple[int, ...] = ()
+        self._linstor_version: tuple[int, ...] = ()
 
     @property
     def rest_version(self) -> tuple[int, ...]:
         """Of the controller that serves; connects when that is not yet known."""
         self.ready()
         return self._rest_version
+
+    @property
+    def linstor_version(self) -> tuple[int, ...]:
+        """As ``rest_version``; without what follows the numbers (1.34.0-rc.1)."""
+        self.ready()
+        return self._linstor_version
 
     # --- finding the controller
 
@@ -107,6 +114,7 @@ class Transport(linstor.Linstor):  # type: ignore[misc]
         try:
             text = data["rest_api_version"]
             version = tuple(int(part) for part in text.split("."))
+            release = tuple(int(part) for part in data["version"].split("-")[0].split("."))
         except (AttributeError, KeyError, TypeError, ValueError):
             raise NotServed(str(error or "this is not a LINSTOR controller")) from None
         if version < REST_FLOOR:
@@ -115,6 +123,7 @@ class Transport(linstor.Linstor):  # type: ignore[misc]
                 hint="upgrade the LINSTOR controller to 1.31 or later",
             )
         self._rest_version = version
+        self._linstor_version = release
 
     # --- the connection
 

@@ -7,21 +7,35 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from linstor_helper import names
-from linstor_helper.ports import Node, Resource, ResourceDefinition, Space
+from linstor_helper.ports import Node, Resource, ResourceDefinition, Snapshot, Space
 from linstor_helper.units import Size
 
 
 def resource_definition(data: Mapping[str, Any]) -> ResourceDefinition:
     """An element of ``GET /v1/resource-definitions?with_volume_definitions=true``; sizes are KiB there."""
-    volumes = sorted(data.get("volume_definitions") or [], key=lambda one: int(one["volume_number"]))
     return ResourceDefinition(
         data["name"],
         data.get("uuid", ""),
         data.get("resource_group_name", ""),
         data.get("props") or {},
         frozenset(data.get("flags") or ()),
-        tuple(Size.of_kib(one["size_kib"]) for one in volumes),
+        _sizes(data),
     )
+
+
+def snapshot(data: Mapping[str, Any]) -> Snapshot:
+    """An element of ``GET /v1/resource-definitions/{r}/snapshots``; sizes are KiB there."""
+    return Snapshot(
+        data["name"],
+        tuple(data.get("nodes") or ()),
+        frozenset(data.get("flags") or ()),
+        _sizes(data),
+    )
+
+
+def _sizes(data: Mapping[str, Any]) -> tuple[Size, ...]:
+    volumes = sorted(data.get("volume_definitions") or [], key=lambda one: int(one["volume_number"]))
+    return tuple(Size.of_kib(one["size_kib"]) for one in volumes)
 
 
 def resource(data: Mapping[str, Any]) -> Resource:
@@ -45,7 +59,14 @@ def resource(data: Mapping[str, Any]) -> Resource:
         # LINSTOR keeps what was true last for a satellite that is gone
         None if in_use is None else drbd.get("may_promote"),
         tuple(sorted(p for p, one in (drbd.get("connections") or {}).items() if not one.get("connected"))),
+        _usable(volume),
     )
+
+
+def _usable(volume: Mapping[str, Any]) -> Size | None:
+    """LINSTOR keeps -1 or nothing where a satellite has not told it."""
+    kib = int(volume.get("usable_size_kib") or 0)
+    return Size.of_kib(kib) if kib > 0 else None
 
 
 def two_primaries(data: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
