@@ -69,17 +69,20 @@ def datastore_of(node: Node) -> Datastore:
 def vm_of(node: Node) -> Vm:
     history = _history(node)
     last = history[-1] if history else None
+    template, user_template = node.child("TEMPLATE"), node.find("USER_TEMPLATE")
     return Vm(
         id=node.number("ID"),
         name=node.text("NAME"),
         state=node.number("STATE"),
         lcm_state=node.number("LCM_STATE"),
-        disks=tuple(_disk_of(disk) for disk in node.child("TEMPLATE").children("DISK")),
+        disks=tuple(_disk_of(disk) for disk in template.children("DISK")),
         host=None if last is None else last.required("HOSTNAME"),
         system_ds_id=None if last is None else last.number("DS_ID"),
         system_tm="" if last is None else last.text("TM_MAD").strip(),
         host_ids={one.required("HOSTNAME"): one.number("HID") for one in history if one.text("HID")},
         stays=len(history),
+        deploy_id=node.text("DEPLOY_ID").strip(),
+        attributes={**template.scalars(), **({} if user_template is None else user_template.scalars())},
     )
 
 

@@ -137,6 +137,10 @@ class Vm(NamedTuple):
     """Ids of all hosts on which it was, by their names."""
     stays: int
     """The number of its history records: each host and each system datastore in which it was, one after the other."""
+    deploy_id: str
+    """Its name at the hypervisor; empty before its first deployment."""
+    attributes: Mapping[str, str]
+    """What its owner and its template say of it; the owner's word, USER_TEMPLATE, counts more."""
 
     def disk(self, disk_id: int) -> Disk:
         """Raises UsageError when the VM has no such disk (the context ISO is none)."""

@@ -9,11 +9,18 @@ from typing import NamedTuple
 
 from linstor_helper.errors import ConfigError
 from linstor_helper.layout import OneLayout
-from linstor_helper.onexml.records import Datastore
+from linstor_helper.onexml.records import Datastore, Vm
 from linstor_helper.settings import conf_file, controllers
-from linstor_helper.settings.attributes import ATTRIBUTES, DEPRECATED, PREFIX, Attribute, Value
+from linstor_helper.settings.attributes import (
+    ATTRIBUTES,
+    DEPRECATED,
+    FORMER_CLONE_MODES,
+    PREFIX,
+    Attribute,
+    Value,
+)
 
-__all__ = ["ATTRIBUTES", "DEPRECATED", "Attribute", "Settings", "load"]
+__all__ = ["ATTRIBUTES", "DEPRECATED", "Attribute", "Settings", "for_vm", "load"]
 
 _BY_NAME = {attribute.name: attribute for attribute in ATTRIBUTES}
 
@@ -41,6 +48,12 @@ class Settings(NamedTuple):
     move_data: bool
     instance: str
     allow_shareable: bool
+    clone_mode: str
+    """``auto``, ``dependent`` or ``independent``."""
+    fsfreeze: bool
+    snapshot_limit: int | None
+    export_format: str
+    """``qcow2`` or ``raw``."""
     bridge_list: tuple[str, ...]
     staging_dir: str
     restricted_dirs: tuple[str, ...]
@@ -70,6 +83,22 @@ def load(datastore: Datastore, layout: OneLayout, environment: Mapping[str, str]
     if values["controllers"] is None:
         values["controllers"] = _default_controllers(environment, layout.linstor_client_conf)
     return Settings(**values, warnings=written.warnings())  # type: ignore[arg-type]
+
+
+def for_vm(settings: Settings, vm: Vm) -> Settings:
+    """The settings for the disks of a VM: those of the datastore, and what the VM says of ``Attribute.of_vm``.
+
+    Raises ConfigError, which names the attribute and the VM.
+    """
+    values: dict[str, Value] = {}
+    for attribute in ATTRIBUTES:
+        text = vm.attributes.get(attribute.name, "").strip() if attribute.of_vm else ""
+        if text:
+            try:
+                values[attribute.field] = attribute.read(text)
+            except ValueError as error:
+                raise ConfigError(f"{attribute.name} {error}: {text!r} in VM {vm.id}") from None
+    return settings._replace(**values)  # type: ignore[arg-type]
 
 
 class _Written:
@@ -109,9 +138,7 @@ class _Written:
     def missing_resource_group(self) -> ConfigError:
         error = f"LINSTOR_RESOURCE_GROUP is missing in {self._datastore}"
         options = [
-            f"{option} {self._texts[name][0]}"
-            for name, option in DEPRECATED.items()
-            if option and name in self._texts
+            f"{option} {self._texts[name][0]}" for name, option in DEPRECATED.items() if name in self._texts
         ]
         create = " ".join(["linstor resource-group create NAME", *options])
         return ConfigError(
@@ -124,6 +151,9 @@ class _Written:
             for name in DEPRECATED
             if name in self._texts
         ]
+        former = self._texts.get("LINSTOR_CLONE_MODE", ("", ""))[0].lower()
+        if former in FORMER_CLONE_MODES:
+            lines.append(f"LINSTOR_CLONE_MODE: {former} is now called {FORMER_CLONE_MODES[former]}")
         if self.value(_BY_NAME["LINSTOR_TLS_VERIFY"]) is False:
             lines.append("LINSTOR_TLS_VERIFY switches the verification of certificates off")
         return tuple(lines)

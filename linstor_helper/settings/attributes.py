@@ -18,6 +18,10 @@ _RESOURCE_GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,47}\Z")
 _INSTANCE = re.compile(r"[A-Za-z0-9_.-]{1,32}\Z")
 _RATE = re.compile(r"[0-9]+(?:\.[0-9]+)?[bkmgtp]?\Z", re.IGNORECASE)
 _DAY = 24 * 60 * 60
+_MOST_SNAPSHOTS = 10_000
+
+FORMER_CLONE_MODES = {"snapshot": "dependent", "copy": "independent"}
+"""Values of LINSTOR_CLONE_MODE in addon-linstor 1.x, and what means the same."""
 
 
 class Attribute(NamedTuple):
@@ -31,6 +35,8 @@ class Attribute(NamedTuple):
     """As it would be written; empty when there is none."""
     doc: str
     read: Callable[[str], Value]
+    of_vm: bool = False
+    """Whether a VM may say otherwise for its own disks."""
 
 
 def _text(text: str) -> str:
@@ -56,6 +62,25 @@ def _seconds(text: str, least: int = 1) -> int:
 
 def _seconds_or_none(text: str) -> int:
     return _seconds(text, least=0)
+
+
+def _limit(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= _MOST_SNAPSHOTS:
+        raise ValueError(f"must be a whole number from 1 to {_MOST_SNAPSHOTS}")
+    return int(text)
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"must be {', '.join(words[:-1])} or {words[-1]}")
+        return text.lower()
+
+    return read
+
+
+def _clone_mode(text: str) -> str:
+    return FORMER_CLONE_MODES.get(text.lower()) or _one_of("auto", "dependent", "independent")(text)
 
 
 def _resource_group(text: str) -> str:
@@ -235,6 +260,41 @@ ATTRIBUTES = (
         _flag,
     ),
     Attribute(
+        "LINSTOR_CLONE_MODE",
+        "clone_mode",
+        "choice",
+        "auto",
+        "Whether copies on ZFS may share blocks with their original: dependent (all), independent (none), auto "
+        "(disks of VMs). Other storage has one kind of copy only.",
+        _clone_mode,
+    ),
+    Attribute(
+        "LINSTOR_FSFREEZE",
+        "fsfreeze",
+        "boolean",
+        "YES",
+        "Whether the guest agent is asked to freeze the file systems while a running VM's disk is snapshot or copied.",
+        _flag,
+        of_vm=True,
+    ),
+    Attribute(
+        "LINSTOR_SNAPSHOT_LIMIT",
+        "snapshot_limit",
+        "number",
+        "",
+        "How many snapshots a disk may have, from 1 to 10000; without it there is no limit.",
+        _limit,
+        of_vm=True,
+    ),
+    Attribute(
+        "LINSTOR_EXPORT_FORMAT",
+        "export_format",
+        "choice",
+        "qcow2",
+        "Format of images that are exported to a marketplace: qcow2 or raw.",
+        _one_of("qcow2", "raw"),
+    ),
+    Attribute(
         "BRIDGE_LIST",
         "bridge_list",
         "list",
@@ -273,7 +333,6 @@ DEPRECATED = {
     "LINSTOR_AUTO_PLACE": "--place-count",
     "LINSTOR_STORAGE_POOL": "--storage-pool",
     "LINSTOR_DEPLOYMENT_NODES": "--node-list",
-    "LINSTOR_CLONE_MODE": "",
 }
 """Attributes of addon-linstor 1.x, which 2.0 and 3.x leave without effect, and the option of ``linstor
-resource-group create`` that says the same (none for the clone mode, which LINSTOR chooses itself)."""
+resource-group create`` that says the same."""

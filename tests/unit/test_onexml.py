@@ -513,6 +513,20 @@ class TestRecords:
         assert (machine.host, machine.system_ds_id, machine.disks) == (None, None, ())
         assert (machine.system_tm, machine.host_ids, machine.stays) == ("", {}, 0)
 
+    def test_name_at_the_hypervisor(self) -> None:
+        document = VM.format(disks="", history="").replace(
+            "<TEMPLATE>", "<DEPLOY_ID> one-7\n</DEPLOY_ID><TEMPLATE>"
+        )
+        assert onexml.parse_vm(document.encode()).deploy_id == "one-7"
+        assert vm().deploy_id == ""
+
+    def test_attributes_of_the_owner_count_more_than_those_of_the_template(self) -> None:
+        document = VM.format(disks="<A>1</A><B>1</B><V><A>9</A></V>", history="")
+        assert onexml.parse_vm(document.encode()).attributes == {"A": "1", "B": "1"}
+        own = "<USER_TEMPLATE><B>2</B><B>3</B><C/><A><X>9</X></A></USER_TEMPLATE></VM>"
+        machine = onexml.parse_vm(document.replace("</VM>", own).encode())
+        assert machine.attributes == {"A": "1", "B": "2", "C": ""}
+
     def test_vms_that_have_an_image(self) -> None:
         image = b"<IMAGE><VMS><ID>7</ID><ID> 12 </ID></VMS></IMAGE>"
         assert onexml.parse_image(image).vms == (7, 12)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from linstor_helper.errors import ConfigError
 from linstor_helper.layout import NEWEST_BEHAVIOUR, OneLayout, one_version
-from linstor_helper.onexml import Datastore
-from linstor_helper.settings import ATTRIBUTES, DEPRECATED, Settings, conf_file, load
+from linstor_helper.onexml import Datastore, Vm, parse_vm
+from linstor_helper.settings import ATTRIBUTES, DEPRECATED, Settings, conf_file, for_vm, load
 from linstor_helper.settings.controllers import normalise
 from linstor_helper.shell import quote
 
@@ -53,6 +53,14 @@ class Place:
         return str(path)
 
 
+def vm(**attributes: str) -> Vm:
+    lines = "".join(f"<{name}>{text}</{name}>" for name, text in attributes.items())
+    return parse_vm(
+        "<VM><ID>7</ID><STATE>3</STATE><LCM_STATE>3</LCM_STATE><TEMPLATE/>"
+        f"<USER_TEMPLATE>{lines}</USER_TEMPLATE></VM>".encode()
+    )
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
@@ -84,6 +92,10 @@ def test_defaults(place: Place) -> None:
         move_data=False,
         instance="one",
         allow_shareable=False,
+        clone_mode="auto",
+        fsfreeze=True,
+        snapshot_limit=None,
+        export_format="qcow2",
         bridge_list=(),
         staging_dir="/var/tmp",
         restricted_dirs=(),
@@ -120,9 +132,9 @@ class TestSources:
 
     def test_what_deprecated_attributes_say_goes_into_the_advice(self, place: Place) -> None:
         text = place.refused(
-            group="", LINSTOR_AUTO_PLACE="2", LINSTOR_STORAGE_POOL="thin", LINSTOR_CLONE_MODE="copy"
+            group="", LINSTOR_AUTO_PLACE="2", LINSTOR_STORAGE_POOL="thin", LINSTOR_DEPLOYMENT_NODES="alice"
         )
-        assert "create NAME --place-count 2 --storage-pool thin)" in text
+        assert "create NAME --place-count 2 --storage-pool thin --node-list alice)" in text
 
     @pytest.mark.parametrize("name", DEPRECATED)
     def test_deprecated_attributes_warn(self, place: Place, name: str) -> None:
@@ -169,6 +181,12 @@ class TestValues:
             ("LINSTOR_INSTANCE", "zone-1.east_2", "instance", "zone-1.east_2"),
             ("LINSTOR_ALLOW_SHAREABLE", "YES", "allow_shareable", True),
             ("LINSTOR_MOVE_DATA", "YES", "move_data", True),
+            ("LINSTOR_CLONE_MODE", "Dependent", "clone_mode", "dependent"),
+            ("LINSTOR_CLONE_MODE", "INDEPENDENT", "clone_mode", "independent"),
+            ("LINSTOR_FSFREEZE", "no", "fsfreeze", False),
+            ("LINSTOR_SNAPSHOT_LIMIT", "1", "snapshot_limit", 1),
+            ("LINSTOR_SNAPSHOT_LIMIT", "10000", "snapshot_limit", 10000),
+            ("LINSTOR_EXPORT_FORMAT", "RAW", "export_format", "raw"),
             ("BRIDGE_LIST", " alice  bob ", "bridge_list", ("alice", "bob")),
             ("STAGING_DIR", "/srv/stage", "staging_dir", "/srv/stage"),
             ("RESTRICTED_DIRS", "/ /etc", "restricted_dirs", ("/", "/etc")),
@@ -196,6 +214,14 @@ class TestValues:
             ("LINSTOR_INSTANCE", "a b"),
             ("LINSTOR_INSTANCE", "a" * 33),
             ("LINSTOR_ALLOW_SHAREABLE", "maybe"),
+            ("LINSTOR_CLONE_MODE", "none"),
+            ("LINSTOR_FSFREEZE", "on"),
+            ("LINSTOR_SNAPSHOT_LIMIT", "0"),
+            ("LINSTOR_SNAPSHOT_LIMIT", "10001"),
+            ("LINSTOR_SNAPSHOT_LIMIT", "-1"),
+            ("LINSTOR_SNAPSHOT_LIMIT", "9" * 5000),
+            ("LINSTOR_SNAPSHOT_LIMIT", "unlimited"),
+            ("LINSTOR_EXPORT_FORMAT", "vmdk"),
             ("STAGING_DIR", "tmp"),
             ("STAGING_DIR", "/a b"),
             ("NO_DECOMPRESS", "maybe"),
@@ -208,6 +234,16 @@ class TestValues:
         assert text.startswith(f"{name} ")
         assert text.endswith(f": {value!r} in datastore 100 (img)")
         assert ("whole number of seconds" in text) == (name.endswith("TIMEOUT") or "CACHE" in name)
+
+    def test_choices_are_named(self, place: Place) -> None:
+        assert "must be auto, dependent or independent: 'x'" in place.refused(LINSTOR_CLONE_MODE="x")
+        assert "must be qcow2 or raw: 'x'" in place.refused(LINSTOR_EXPORT_FORMAT="x")
+
+    @pytest.mark.parametrize(("former", "mode"), [("Snapshot", "dependent"), ("copy", "independent")])
+    def test_clone_modes_of_addon_linstor_1(self, place: Place, former: str, mode: str) -> None:
+        found = place.load(LINSTOR_CLONE_MODE=former)
+        assert found.clone_mode == mode
+        assert found.warnings == (f"LINSTOR_CLONE_MODE: {former.lower()} is now called {mode}",)
 
     def test_switching_verification_off_is_said(self, place: Place) -> None:
         assert "LINSTOR_TLS_VERIFY" in place.load(LINSTOR_TLS_VERIFY="NO").warnings[0]
@@ -262,6 +298,36 @@ class TestFiles:
     def test_a_key_without_a_certificate(self, place: Place) -> None:
         text = place.refused(LINSTOR_KEY_FILE=place.written("key", "x"))
         assert text == "LINSTOR_KEY_FILE is set without LINSTOR_CERT_FILE in datastore 100 (img)"
+
+
+class TestVm:
+    def test_it_says_more_of_some_attributes_than_the_datastore(self, place: Place) -> None:
+        found = place.load(LINSTOR_FSFREEZE="YES", LINSTOR_SNAPSHOT_LIMIT="3")
+        own = for_vm(found, vm(LINSTOR_FSFREEZE="no", LINSTOR_SNAPSHOT_LIMIT=" 12 "))
+        assert (own.fsfreeze, own.snapshot_limit) == (False, 12)
+        assert own == found._replace(fsfreeze=False, snapshot_limit=12)
+
+    def test_it_says_nothing(self, place: Place) -> None:
+        found = place.load(LINSTOR_FSFREEZE="NO", LINSTOR_SNAPSHOT_LIMIT="3")
+        assert for_vm(found, vm()) == found
+        assert for_vm(found, vm(LINSTOR_FSFREEZE="", LINSTOR_SNAPSHOT_LIMIT=" ")) == found
+
+    def test_everything_else_of_it_is_ignored(self, place: Place) -> None:
+        found = place.load()
+        attributes = {one.name: "x" for one in ATTRIBUTES if not one.of_vm}
+        assert for_vm(found, vm(LINSTOR_UNKNOWN="x", **attributes)) == found
+
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [
+            ("LINSTOR_FSFREEZE", "must be YES or NO"),
+            ("LINSTOR_SNAPSHOT_LIMIT", "must be a whole number from 1 to 10000"),
+        ],
+    )
+    def test_a_bad_value_names_attribute_and_vm(self, place: Place, name: str, reason: str) -> None:
+        with pytest.raises(ConfigError) as refused:
+            for_vm(place.load(), vm(**{name: "lots"}))
+        assert str(refused.value) == f"{name} {reason}: 'lots' in VM 7"
 
 
 class TestControllers:
