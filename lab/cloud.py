@@ -154,6 +154,7 @@ class _Reachable:
 
     def __init__(self, hosts: Hosts) -> None:
         self._hosts = hosts
+        self.domains = hosts.domains
 
     def run(self, name: str, script: str) -> subprocess.CompletedProcess[str]:
         if not self._is_up(name):

@@ -12,9 +12,11 @@ from typing import Any
 
 from lab.hosts import loops, processes, rewrite, tools
 from lab.hosts.devices import HostDevices
+from lab.hosts.domains import Domains
 from lab.hosts.faults import FaultPlan
 from lab.hosts.guest import Guest
 from lab.hosts.layout import PROGRAMS, Layout
+from lab.hosts.libvirt import Libvirt
 from lab.hosts.namespaces import Namespaces, NamespaceUnavailable
 from lab.hosts.session import SYSTEM_PATH, Session, environment
 
@@ -60,6 +62,8 @@ class Hosts:
         if self.isolation == "rewrite":
             rewrite.install(self.layout, self.names)
         self.devices = HostDevices(self.layout, block=self.mode == "block")
+        self.domains = Domains()
+        self._libvirt = Libvirt(self.domains)
         self._sessions = {name: self._make_session(name) for name in (*self.names, front_end)}
         for name, session in self._sessions.items():
             session.write(self.layout.session(name))
@@ -72,6 +76,7 @@ class Hosts:
         """Off: every process on the host is dead, ssh gets no answer. Devices and files stay as they are."""
         self.set_link(name, "up" if on else "down")
         if not on:
+            self.domains.end_all(name)
             processes.kill_all(self.layout.root, name)
             for guest in self._guests:
                 if guest.host == name:
@@ -135,6 +140,10 @@ class Hosts:
         self._guests.append(guest)
         return guest
 
+    def frozen_domains(self) -> set[str]:
+        """Names of the domains whose guests wait for a thaw."""
+        return self.domains.frozen()
+
     @property
     def calls(self) -> list[dict[str, Any]]:
         """Every ssh call that ended, in that order.
@@ -147,6 +156,8 @@ class Hosts:
 
     def close(self) -> None:
         """End all processes on hosts, take devices and mounts away. May be called again."""
+        self.domains.close()
+        self._libvirt.close()
         processes.kill_all(self.layout.root)
         for guest in self._guests:
             guest.close()
@@ -172,6 +183,7 @@ class Hosts:
             return Session([], environment(name, self.layout.root, home, f"{self.bin_dir}:{SYSTEM_PATH}"))
         path = rewrite.real_path(self.layout)
         variables = environment(name, self.layout.root, home, path)
+        variables["LAB_LIBVIRT"] = self._libvirt.address
         if self.mode == "file":
             variables.update(BASH_ENV=str(PROGRAMS / "host_env.bash"), LAB_REAL_PATH=path)
         if self._namespaces:

@@ -20,7 +20,15 @@ from ssh_client import main
 sys.exit(main({root!r}))
 """
 
+VIRSH = """\
+#!{python} -IS
+import sys
 
+sys.path.insert(0, {programs!r})
+from virsh import main
+
+sys.exit(main(sys.argv[1:]))
+"""
 QEMU_IMG = """\
 #!{python}
 import sys
@@ -39,6 +47,7 @@ def install(layout: Layout, *, block: bool) -> None:
     _write(
         layout.bin / "ssh", SSH.format(python=sys.executable, programs=str(PROGRAMS), root=str(layout.root))
     )
+    _write(layout.host_bin / "virsh", VIRSH.format(python=sys.executable, programs=str(PROGRAMS)))
     if not shutil.which("qemu-img", path=SYSTEM_PATH):
         stand_in = QEMU_IMG.format(python=sys.executable, programs=str(PROGRAMS), checkout=str(CHECKOUT))
         for directory in (layout.bin, layout.host_bin):

@@ -10,6 +10,7 @@ import base64
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from lab.devices_protocol import DeviceBusy
 from lab.one import directories
@@ -45,6 +46,7 @@ class Hypervisor:
     def __init__(self, hosts: HostAccess) -> None:
         self._hosts = hosts
         self._domains: dict[tuple[str, int], _Domain] = {}
+        self._memories: dict[int, Any] = {}
         self._faults: Counter[str] = Counter()
 
     def fail_next(self, action: str) -> None:
@@ -83,9 +85,13 @@ class Hypervisor:
             guest.close()
 
     def shutdown(self, vm_id: int, host: str) -> None:
-        """The guest powers itself off: all its disks are closed."""
+        """The guest powers itself off: all its disks are closed. A guest with frozen file systems can not."""
         self._reach(host)
         self._maybe_fail("shutdown")
+        try:
+            self._hosts.domains.shut_down(host, _name(vm_id))
+        except OSError as exc:
+            raise HypervisorError(f"Timed out shutting down {_name(vm_id)}") from exc
         self._stop(vm_id, host)
 
     def cancel(self, vm_id: int, host: str) -> None:
@@ -105,7 +111,7 @@ class Hypervisor:
             f"{{ echo one-{vm_id}; head -c 65536 /dev/zero; }} | dd of='{file}' status=none\n"
         )
         self._run(host, script, f"Could not save one-{vm_id} to {file}")
-        self._stop(vm_id, host)
+        self._memories[vm_id] = self._stop(vm_id, host)
 
     def restore(self, vm_id: int, host: str, directory: str, disks: Mapping[str, bool]) -> None:
         """Start from the checkpoint in the VM's directory, which is removed when the VM runs."""
@@ -115,7 +121,7 @@ class Hypervisor:
         complaint = f"Could not restore from {file}"
         if self._run(host, f"head -n 1 '{file}'", complaint) != f"one-{vm_id}\n":
             raise HypervisorError(complaint)
-        self._start(vm_id, host, disks)
+        self._start(vm_id, host, disks, self._memories.get(vm_id))
         self._run(host, f"rm '{file}'", complaint)
 
     def migrate(
@@ -144,7 +150,7 @@ class Hypervisor:
                 self._hosts.run(target, directories.remove(target_directory))
             raise
         if source != target:
-            self._stop(vm_id, source)
+            self._hosts.domains.start(target, _name(vm_id), moved.guests, self._stop(vm_id, source))
             self._domains[target, vm_id] = moved
 
     def is_running(self, vm_id: int, host: str | None = None) -> bool:
@@ -191,7 +197,7 @@ class Hypervisor:
     def _alive(domain: _Domain) -> bool:
         return all(guest.alive for guest in domain.guests.values())
 
-    def _start(self, vm_id: int, host: str, disks: Mapping[str, bool]) -> None:
+    def _start(self, vm_id: int, host: str, disks: Mapping[str, bool], memory: Any = None) -> None:
         known = self._domains.pop((host, vm_id), None)
         if known is not None and self._alive(known):
             self._domains[host, vm_id] = known
@@ -204,6 +210,7 @@ class Hypervisor:
             domain.close()
             raise
         self._domains[host, vm_id] = domain
+        self._hosts.domains.start(host, _name(vm_id), domain.guests, memory)
 
     def _open(self, domain: _Domain, host: str, path: str, read_only: bool) -> None:
         try:
@@ -214,10 +221,13 @@ class Hypervisor:
         domain.disks[disk_id] = (path, read_only)
         domain.guests[disk_id] = guest
 
-    def _stop(self, vm_id: int, host: str) -> None:
+    def _stop(self, vm_id: int, host: str) -> Any:
+        """Returns what the guest had in memory, which is lost unless somebody keeps it."""
+        memory = self._hosts.domains.end(host, _name(vm_id))
         domain = self._domains.pop((host, vm_id), None)
         if domain is not None:
             domain.close()
+        return memory
 
     def _take_along(
         self, source: str, target: str, directory: str, target_directory: str, domain: _Domain
@@ -227,3 +237,8 @@ class Hypervisor:
         # Links are looked for under their old names, so that a move within one host leaves them there.
         script = directories.unpack(directory, target_directory, packed)
         self._run(target, script, f"cannot write {target_directory}")
+
+
+def _name(vm_id: int) -> str:
+    """The domain's name, which oned knows as DEPLOY_ID."""
+    return f"one-{vm_id}"

@@ -75,11 +75,22 @@ class FileGuest:
         self._stream.close()
 
 
+class NoDomains:
+    """Nobody asks for domains."""
+
+    def start(self, *_: object) -> None: ...
+
+    def shut_down(self, *_: object) -> None: ...
+
+    def end(self, *_: object) -> None: ...
+
+
 class OneMachineHosts:
     """All hosts are this machine; `down` names those that do not answer."""
 
     def __init__(self) -> None:
         self.down: set[str] = set()
+        self.domains = NoDomains()
 
     def run(self, name: str, script: str) -> subprocess.CompletedProcess[str]:
         command = ["false" if name in self.down else "bash", "-c", script]
