@@ -6,7 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from linstor_helper.errors import one_line
+from linstor_helper.errors import ConfigError, one_line
+from linstor_helper.location import Location
+from linstor_helper.shell import quote
 from linstor_helper.units import Size
 
 _SIX = (6, 0)
@@ -38,6 +40,29 @@ def monitor(*, total: Size, free: Size) -> str:
     """Of ``monitor``: MiB, rounded so that no more is promised than there is."""
     total_mb, free_mb = total.mib_down, min(free.mib_down, total.mib_down)
     return f"USED_MB={total_mb - free_mb}\nTOTAL_MB={total_mb}\nFREE_MB={free_mb}\n"
+
+
+def import_info(location: Location, md5: str, size: Size, image_format: str) -> str:
+    """Of ``export``: where a marketplace fetches an image, and how that goes away afterwards.
+
+    The market's driver splits DISPOSE_CMD on blanks and quotes nothing.  Raises ConfigError for a path or a host that
+    it could not pass on.
+    """
+    host, path = location
+    if quote(path) != path or quote(host) != host:
+        raise ConfigError(
+            f"a marketplace cannot fetch {location}", hint="use only plain characters in STAGING_DIR"
+        )
+    values = {
+        "IMPORT_SOURCE": f"ssh://{host}:{path}",
+        "MD5": md5,
+        "SIZE": size.mib_up,
+        "FORMAT": image_format,
+        "DISPOSE": "YES",
+        "DISPOSE_CMD": f"ssh -o BatchMode=yes {host} rm -f {path}",
+    }
+    elements = "".join(f"<{name}><![CDATA[{value}]]></{name}>" for name, value in values.items())
+    return f"<IMPORT_INFO>{elements}</IMPORT_INFO>\n"
 
 
 def error_lines(text: str, version: Sequence[int]) -> str:

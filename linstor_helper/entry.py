@@ -14,12 +14,17 @@ from linstor_helper.errors import Error
 ACTIONS = {
     "datastore.clone": "linstor_helper.actions.datastore.clone",
     "datastore.cp": "linstor_helper.actions.datastore.cp",
+    "datastore.export": "linstor_helper.actions.datastore.export",
     "datastore.mkfs": "linstor_helper.actions.datastore.mkfs",
     "datastore.monitor": "linstor_helper.actions.datastore.monitor",
     "datastore.rm": "linstor_helper.actions.datastore.rm",
+    "datastore.snap_delete": "linstor_helper.actions.datastore.snap_delete",
+    "datastore.snap_flatten": "linstor_helper.actions.datastore.snap_flatten",
+    "datastore.snap_revert": "linstor_helper.actions.datastore.snap_revert",
     "datastore.stat": "linstor_helper.actions.datastore.stat",
     "tm.clone": "linstor_helper.actions.tm.clone",
     "tm.context": "linstor_helper.actions.tm.context",
+    "tm.cpds": "linstor_helper.actions.tm.cpds",
     "tm.delete": "linstor_helper.actions.tm.delete",
     "tm.failmigrate": "linstor_helper.actions.tm.failmigrate",
     "tm.ln": "linstor_helper.actions.tm.ln",
@@ -30,6 +35,11 @@ ACTIONS = {
     "tm.mvds": "linstor_helper.actions.tm.mvds",
     "tm.postmigrate": "linstor_helper.actions.tm.postmigrate",
     "tm.premigrate": "linstor_helper.actions.tm.premigrate",
+    "tm.resize": "linstor_helper.actions.tm.resize",
+    "tm.snap_create": "linstor_helper.actions.tm.snap_create",
+    "tm.snap_create_live": "linstor_helper.actions.tm.snap_create_live",
+    "tm.snap_delete": "linstor_helper.actions.tm.snap_delete",
+    "tm.snap_revert": "linstor_helper.actions.tm.snap_revert",
 }
 """Every executable and the module whose ``run(context, args, stdin)`` does its work and returns its stdout."""
 

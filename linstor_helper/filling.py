@@ -98,23 +98,34 @@ def import_image(
 
 
 def copy_volume(
-    origin: Storage, source: str, storage: Storage, name: str, size: Size, owner: Owner, undo: Undo, turn: int
+    origin: Storage,
+    source: str,
+    storage: Storage,
+    name: str,
+    size: Size,
+    owner: Owner,
+    undo: Undo,
+    turn: int,
+    finish: Callable[[], None] | None = None,
 ) -> None:
     """Makes sure that ``name`` is a copy of ``source``, by way of the front-end: for volumes of another cluster, and
-    for storage that has no clones.  Raises NotFoundError when there is no ``source``."""
+    for storage that has neither clones nor snapshots.  ``finish`` is what remains to do with a new copy before it
+    counts as complete.  Raises NotFoundError when there is no ``source``, InUseError while it is written to."""
     definition = origin.controller.resource_definition(source)
     if definition is None or definition.deleting or not definition.sizes:
         raise NotFoundError(f"LINSTOR has no resource {source} to copy")
-    length = definition.sizes[0]
+    resources = _placed(origin, source)
+    length = transfer.visible_size(resources, definition.sizes[0])
     bigger = max(size, length)
     if _ensure_created(storage, name, bigger, owner, undo):
-        resources = _placed(origin, source)
         host = transfer.choose_host(resources, attach.usable, origin.settings.bridge_list, turn)
         with attach.opened(origin, source, host, resources, undo) as attachment:
             reading = host_commands.wait_for_device(attachment.device, origin.settings.attach_timeout)
             reading += host_commands.read_all(attachment.device, length.bytes)
             with origin.hosts.read(host, reading, f"reading {attachment.device}") as stream:
                 _write(storage, name, bigger, transfer.extents_of_stream(stream), undo, turn)
+        if finish is not None:
+            finish()
         volumes.mark_complete(storage.controller, name)
 
 

@@ -270,3 +270,90 @@ def read_all(device: str, length: int) -> Script:
 def device_size(device: str) -> Script:
     """Prints the size in bytes."""
     return command("blockdev", "--getsize64", device)
+
+
+_VIRSH = ("virsh", "-c", "qemu:///system")
+_AGENT_ANSWERS = 10
+"""Seconds that a guest agent may take for one command."""
+
+FROZEN, RELEASED, EXPIRED, STUCK = "frozen", "released", "expired", "stuck"
+"""What ``freeze`` prints; any other first line says why the guest was not frozen."""
+
+FREEZE_ANSWERS = 5 * _AGENT_ANSWERS
+"""Seconds after which ``freeze`` has printed its first line, and after our word its second one."""
+
+
+def freeze(domain: str, longest: int) -> Script:
+    """Freezes a guest's file systems and prints one line; thaws them when it gets a line, when its standard input ends
+    (the driver is gone), and after ``longest`` seconds; then prints how it came out.
+
+    An agent that did not answer in time may freeze later, so that the guest is thawed after that as well; but not after
+    a refusal, when somebody else may have frozen it.
+    """
+    waiting = f"timeout -k 1 {_AGENT_ANSWERS}"
+    freezing = f"{waiting} {command(*_VIRSH, 'domfsfreeze', domain).lines[0]}"
+    thawing = f"{waiting} {command(*_VIRSH, 'domfsthaw', domain).lines[0]}"
+    return Script(
+        (
+            (
+                f"thaw() {{ for turn in 1 2 3; do {thawing} </dev/null >/dev/null 2>&1 && return; sleep 1; done; "
+                f"end={STUCK}; }}"
+            ),
+            (
+                f"{{ trap '' PIPE; end={EXPIRED}; if said=$({freezing} </dev/null 2>&1); then trap thaw EXIT; "
+                f"trap 'exit 1' HUP INT TERM; echo {FROZEN}; "
+                f"if read -r -t {int(longest)} word; then end={RELEASED}; fi; thaw; trap - EXIT; echo $end; "
+                "else status=$?; case $status in 124|137) thaw;; esac; "
+                'echo "${said##*error: }" | tr -s "\n" " "; echo; fi; }'
+            ),
+        )
+    )
+
+
+def grow_qcow2(device: str, size: int) -> Script:
+    """Makes the virtual size in a qcow2 header on a device ``size`` bytes, unless it is larger already."""
+    image = command("qemu-img", "info", "-f", "qcow2", "--output=json", device).lines[0]
+    resizing = command("qemu-img", "resize", "-q", "-f", "qcow2", device, size).lines[0]
+    return Script(
+        (
+            f"now=$({image} | sed -n 's/^    \"virtual-size\": \\([0-9]*\\),*$/\1/p')",
+            f'test -n "$now"; test "$now" -ge {int(size)} || {resizing}',
+        )
+    )
+
+
+def export_image(device: str, form: str, wanted: str, path: str) -> Script:
+    """Converts what is on a device to a file, and prints the file's MD5 and its virtual size in bytes, one a line.
+
+    A file that cannot be finished does not stay.
+    """
+    converting = command("qemu-img", "convert", "-f", form, "-O", wanted, device, path).lines[0]
+    size = command("qemu-img", "info", "-f", wanted, "--output=json", path).lines[0]
+    return Script(
+        (
+            f"trap {quote('rm -f ' + quote(path))} EXIT",
+            *command("mkdir", "-p", posixpath.dirname(path)).lines,
+            "umask 0077",
+            converting,
+            f"{command('md5sum', path).lines[0]} | cut -d ' ' -f 1",
+            f"{size} | sed -n 's/^    \"virtual-size\": \\([0-9]*\\),*$/\1/p'",
+            "trap - EXIT",
+        )
+    )
+
+
+def remove_old(directory: str, pattern: str, minutes: int) -> Script:
+    """Removes the files in a directory that match and were not changed for so long."""
+    return command(
+        "find",
+        directory,
+        "-maxdepth",
+        1,
+        "-type",
+        "f",
+        "-name",
+        pattern,
+        "-mmin",
+        f"+{int(minutes)}",
+        "-delete",
+    ).or_else(command("true"))

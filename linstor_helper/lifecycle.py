@@ -17,6 +17,8 @@ _PROLOGS_FROM_FRONT_END = frozenset({9, 49, 31, 50})
 _PROLOG_MIGRATE_POWEROFF = frozenset({43, 44})
 _HOST_IS_LOST = frozenset({60, 61})
 _UNKNOWN = 16
+_HOTPLUG_SAVEAS = 26
+_DISK_RESIZE = 62
 _BOOT = 2
 _BOOTS_IN_PLACE = frozenset({19, 20, 21, 35})
 
@@ -49,6 +51,16 @@ def boots_in_place(lcm_state: int, stays: int = 1) -> bool:
     past follows its prolog at once.
     """
     return lcm_state in _BOOTS_IN_PLACE or (lcm_state == _BOOT and stays > 1)
+
+
+def saves_running(lcm_state: int) -> bool:
+    """Whether a disk is saved as an image while its VM runs."""
+    return lcm_state == _HOTPLUG_SAVEAS
+
+
+def resizes_running(lcm_state: int) -> bool:
+    """Whether a disk is resized while its VM runs: the hypervisor is told next."""
+    return lcm_state == _DISK_RESIZE
 
 
 def has_directory_per_host(system_tm: str) -> bool:

@@ -25,7 +25,16 @@ DATASTORE = PREFIX + "datastore"
 IMAGE = PREFIX + "image"
 VM = PREFIX + "vm"
 DISK = PREFIX + "disk"
+SNAPSHOT = PREFIX + "snapshot"
+"""On a volume that is the copy of a disk as it was at a snapshot, where the storage has no snapshots."""
+
 COMPLETE = PREFIX + "complete"
+COMPANIONS = PREFIX + "companions"
+"""On a volume: the endings of the names of further volumes that belong to it and go with it, separated by blanks."""
+
+FLATTENED = PREFIX + "flattened"
+"""The snapshot whose content became the image when it was flattened last."""
+
 SHARED = PREFIX + "shared"
 """On the volume of a SHAREABLE image that several VMs may have open for writing."""
 
@@ -38,7 +47,7 @@ PROTOCOL = "DrbdOptions/Net/protocol"
 SHARING = (TWO_PRIMARIES, PROTOCOL, SHARED)
 """What makes a volume one that several VMs may have open for writing."""
 
-NOT_FOR_COPIES = (TWO_PRIMARIES, MIGRATION, SHARED)
+NOT_FOR_COPIES = (TWO_PRIMARIES, MIGRATION, SHARED, COMPANIONS, FLATTENED)
 """What a clone must not take along from its origin."""
 
 
@@ -47,18 +56,25 @@ def image(image_id: int) -> str:
     return f"OpenNebula-Image-{image_id}"
 
 
-def vm_disk(image_resource: str, vm_id: int, disk_id: int) -> str:
-    """The resource of a VM's own copy of an image.
+def image_id(resource: str) -> int | None:
+    """The id of the image whose resource it is; None for one that has another name."""
+    found = re.fullmatch(r"OpenNebula-Image-([0-9]{1,18})", resource)
+    return None if found is None else int(found[1])
 
-    An image that was adopted under a long name keeps a readable start and a digest of the whole, since LINSTOR's
-    limit leaves no room for more; the name must not change between the action that makes and the one that deletes.
-    """
-    suffix = f"-vm{vm_id}-disk{disk_id}"
-    room = MAX_LENGTH - len(suffix)
-    if len(image_resource) > room:
-        digest = hashlib.sha256(image_resource.upper().encode()).hexdigest()[:8]
-        image_resource = f"{image_resource[: room - 9]}-{digest}"
-    return image_resource + suffix
+
+def vm_disk(image_resource: str, vm_id: int, disk_id: int) -> str:
+    """The resource of a VM's own copy of an image."""
+    return _with_ending(image_resource, f"-vm{vm_id}-disk{disk_id}")
+
+
+def _with_ending(resource: str, ending: str) -> str:
+    """A long name keeps a readable start and a digest of the whole, since LINSTOR's limit leaves no room for more; the
+    name must not change between the action that makes and the one that deletes."""
+    room = MAX_LENGTH - len(ending)
+    if len(resource) > room:
+        digest = hashlib.sha256(resource.upper().encode()).hexdigest()[:8]
+        resource = f"{resource[: room - 9]}-{digest}"
+    return resource + ending
 
 
 def volatile(vm_id: int, disk_id: int) -> str:
@@ -67,8 +83,57 @@ def volatile(vm_id: int, disk_id: int) -> str:
 
 
 def in_transit(resource: str) -> str:
-    """The copy of a volatile disk while its data moves to other storage pools."""
-    return f"{resource}-moving"
+    """The copy of a volume on its way to other storage pools."""
+    return _with_ending(resource, "-moving")
+
+
+GUARD = "guard"
+"""Ending of the copy of a volume's content before it was reverted."""
+
+EXPORT = "export"
+"""Ending of the copy of an image that is being exported."""
+
+
+def snapshot_ending(snapshot_id: int) -> str:
+    """Ending of the copy of a volume that stands for one of its snapshots."""
+    return f"snap{snapshot_id}"
+
+
+def is_snapshot_ending(ending: str) -> bool:
+    return re.fullmatch(r"snap[0-9]+", ending) is not None
+
+
+def companion(resource: str, ending: str) -> str:
+    """The resource of a volume that belongs to another one."""
+    return _with_ending(resource, f"-{ending}")
+
+
+def companions(properties: Properties) -> list[str]:
+    """The endings of all companions of the volume with these properties, in the order in which they were added."""
+    return [word for word in properties.get(COMPANIONS, "").split() if re.fullmatch(_COMPANION, word)]
+
+
+_COMPANION = rf"{GUARD}|{EXPORT}|snap[0-9]{{1,9}}"
+
+_SNAPSHOT = "OpenNebula-Snap-"
+
+GUARD_SNAPSHOT = "OpenNebula-Guard"
+"""The snapshot of a volume's content before it was reverted."""
+
+
+def snapshot(snapshot_id: int) -> str:
+    """The LINSTOR snapshot that a snapshot of a disk or an image is."""
+    return f"{_SNAPSHOT}{snapshot_id}"
+
+
+def is_snapshot(label: str) -> bool:
+    """Whether a LINSTOR snapshot is one that OpenNebula asked for."""
+    return re.fullmatch(rf"{_SNAPSHOT}[0-9]+", label, re.IGNORECASE) is not None
+
+
+def passing_snapshot(target: str) -> str:
+    """The snapshot from which the volume ``target`` is made, and which goes when that is there."""
+    return _with_ending(target, "-origin")
 
 
 def is_legacy_context(resource: str, vm_id: int) -> bool:
@@ -91,6 +156,9 @@ def require_valid(name: str) -> str:
     return name
 
 
+_OWNERSHIP = (INSTANCE, DATASTORE, IMAGE, VM, DISK, SNAPSHOT)
+
+
 class Owner(NamedTuple):
     """To whom a resource definition belongs; kept in its ``Aux/one/...`` properties."""
 
@@ -99,6 +167,7 @@ class Owner(NamedTuple):
     image: int | None = None
     vm: int | None = None
     disk: int | None = None
+    snapshot: int | None = None
 
     def properties(self) -> dict[str, str]:
         """The properties that say so, without the mark of completeness."""
@@ -108,18 +177,17 @@ class Owner(NamedTuple):
             IMAGE: self.image,
             VM: self.vm,
             DISK: self.disk,
+            SNAPSHOT: self.snapshot,
         }
         return {key: str(value) for key, value in values.items() if value is not None}
 
     def foreign_keys(self) -> list[str]:
         """The keys that a copy of somebody else's object must lose to become this owner's."""
-        return [key for key in (INSTANCE, DATASTORE, IMAGE, VM, DISK) if key not in self.properties()]
+        return [key for key in _OWNERSHIP if key not in self.properties()]
 
     def owns(self, properties: Properties) -> bool:
         """Whether the properties of an object name exactly this owner."""
-        return {
-            k: properties[k] for k in (INSTANCE, DATASTORE, IMAGE, VM, DISK) if k in properties
-        } == self.properties()
+        return {key: properties[key] for key in _OWNERSHIP if key in properties} == self.properties()
 
 
 def complete_mark(resource: str) -> dict[str, str]:
@@ -136,5 +204,5 @@ def is_complete(resource: str, properties: Properties) -> bool:
 
 
 def is_foreign(properties: Properties) -> bool:
-    """Whether an object has none of our properties: made by addon-linstor 3.x or by an administrator."""
-    return not any(key.startswith(PREFIX) for key in properties)
+    """Whether an object was made by addon-linstor 3.x or by an administrator: what we make says so from the start."""
+    return INSTANCE not in properties

@@ -250,6 +250,18 @@ class Stream(Protocol):
         """Up to ``count`` bytes; fewer only at the end."""
 
 
+class Conversation(Protocol):
+    """A script on a host that waits for our word in the middle."""
+
+    def hear(self, timeout: float) -> str:
+        """The next line that it prints, without its end; empty when it has ended or the host is not reached.
+
+        Raises DeadlineExceeded after ``timeout`` seconds."""
+
+    def say(self, line: str) -> None:
+        """Sends a line to its standard input, and then the end of that."""
+
+
 class Hosts(Protocol):
     """Running commands on hosts, and on the front-end."""
 
@@ -270,6 +282,9 @@ class Hosts(Protocol):
 
     def read(self, host: str, script: Script, what: str = "a command") -> AbstractContextManager[Stream]:
         """The stdout of a script on a host, as ``stream`` gives that of a program."""
+
+    def converse(self, host: str, script: Script) -> AbstractContextManager[Conversation]:
+        """A script whose standard input stays open until we have said our word, or are gone."""
 
     def local(
         self,

@@ -9,8 +9,10 @@ command of the script finds its data exactly where the command ends.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
@@ -22,7 +24,7 @@ from linstor_helper.errors import (
     UsageError,
     one_line,
 )
-from linstor_helper.ports import Stream
+from linstor_helper.ports import Conversation, Stream
 from linstor_helper.shell import Script, command
 
 _SSH_FAILED = 255
@@ -73,6 +75,18 @@ class SshHosts:
             process.stdin.close()
         with _stream(process, f"{what} on host {host}", host) as stream:
             yield stream
+
+    @contextmanager
+    def converse(self, host: str, script: Script) -> Iterator[Conversation]:
+        process = self._start(host, output=subprocess.PIPE)
+        try:
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):
+                process.stdin.write(script.render())
+                process.stdin.flush()
+            yield _Talk(process)
+        finally:
+            process.discard()
 
     def local(
         self,
@@ -197,6 +211,34 @@ def _stream(process: _Process, what: str, host: str | None = None) -> Iterator[S
         raise
     finally:
         process.discard()
+
+
+class _Talk:
+    """``ports.Conversation`` with a child."""
+
+    def __init__(self, process: _Process) -> None:
+        self._process = process
+        self._heard = b""
+
+    def hear(self, timeout: float) -> str:
+        assert self._process.stdout is not None
+        descriptor, end = self._process.stdout.fileno(), time.monotonic() + timeout
+        while b"\n" not in self._heard:
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
+                raise DeadlineExceeded(f"no answer within {timeout:g} s")
+            piece = os.read(descriptor, 4 * 1024)
+            if not piece:
+                return ""
+            self._heard += piece
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line.decode(errors="replace")
+
+    def say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.close()
 
 
 class _EndSeen:

@@ -36,6 +36,16 @@ class Storage:
     def controller(self) -> Controller:
         return self._connect()
 
+    @property
+    def ties_images(self) -> bool:
+        """Whether an image may share blocks with what it was copied from for ever (ZFS)."""
+        return self.settings.clone_mode == "dependent"
+
+    @property
+    def ties_disks(self) -> bool:
+        """Whether a VM's copy of an image may share blocks with that for ever (ZFS): it is short-lived, mostly."""
+        return self.settings.clone_mode != "independent"
+
     def owner(self, *, image: int | None = None, vm: int | None = None, disk: int | None = None) -> Owner:
         """The owner of a volume of this datastore."""
         return Owner(self.settings.instance, self.datastore.id, image, vm, disk)

@@ -53,6 +53,16 @@ def reads_as_zeros(resources: Sequence[Resource]) -> bool:
     return all(r.provider in _READS_AS_ZEROS and "LUKS" not in r.layers for r in replicas)
 
 
+def ties_copies(resources: Sequence[Resource]) -> bool:
+    """Whether what is restored from a snapshot of this volume depends on it for ever (REST guide 3.7)."""
+    return any((one.provider or "").startswith("ZFS") for one in resources)
+
+
+def visible_size(resources: Sequence[Resource], declared: Size) -> Size:
+    """What a guest sees of a volume: its device is rounded up to whole extents, and it may have used all of it."""
+    return max([declared, *(one.size for one in resources if one.size is not None and not one.deleting)])
+
+
 def choose_host(
     resources: Sequence[Resource], usable: Callable[[Resource], bool], bridges: Sequence[str], turn: int
 ) -> str:

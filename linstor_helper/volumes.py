@@ -15,6 +15,7 @@ says whether it is finished (flags CLONING and FAILED), so the mark together wit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Callable, TypeVar
 
 from linstor_helper import names
@@ -45,6 +46,7 @@ CLOSES = 30.0
 """Seconds for which a copy that was cut short may still have the device open on its host."""
 
 _Made = TypeVar("_Made")
+_NOTHING: Mapping[str, str] = {}
 
 
 def ensure_created(
@@ -87,16 +89,23 @@ def ensure_clone(
     group: str | None = None,
     grow_to: Size | None = None,
     adopt: bool = False,
+    dependent: bool = False,
+    more: Mapping[str, str] = _NOTHING,
+    finish: Callable[[], None] | None = None,
     timeout: float,
 ) -> None:
     """Makes sure that ``name`` is a complete copy of ``source``, not smaller than ``grow_to``.
 
     A new copy is removed by ``undo``.  ``group`` is the resource group to put it in when it is not that of the
-    source; ``adopt`` accepts a volume without any mark of ours, as addon-linstor 3.x made them; ``timeout`` is in
-    seconds.  Raises CannotClone when the provider has no clones.
+    source; ``adopt`` accepts a volume without any mark of ours, as addon-linstor 3.x made them; ``dependent`` lets it
+    share blocks with its source for ever; ``more`` are further properties for it; ``finish`` is what remains to do
+    with a new copy before it counts as complete; ``timeout`` is in seconds.
+    Raises CannotClone when the provider has no clones.
     """
-    properties = {**owner.properties(), **names.complete_mark(name)}
-    foreign = [*owner.foreign_keys(), *names.NOT_FOR_COPIES]
+    mark = names.complete_mark(name)
+    known = {**owner.properties(), **more}
+    properties = known if finish else {**known, **mark}
+    foreign = [key for key in (*owner.foreign_keys(), *names.NOT_FOR_COPIES) if key not in more]
 
     def start() -> CloneResult:
         return _retry(
@@ -104,7 +113,13 @@ def ensure_clone(
             clock,
             _SYNCS,
             lambda: controller.clone(
-                source, name, group=group, properties=properties, drop=foreign, size=grow_to
+                source,
+                name,
+                group=group,
+                properties=properties,
+                drop=foreign,
+                size=grow_to,
+                dependent=dependent,
             ),
         )
 
@@ -123,6 +138,66 @@ def ensure_clone(
         controller.place(name)
     if grow_to is not None and not (isinstance(made, CloneResult) and made.size_set):
         controller.resize(name, grow_to)
+    if finish is not None and isinstance(made, CloneResult):
+        finish()
+        controller.modify(name, mark)
+
+
+def ensure_restored(
+    controller: Controller,
+    clock: Clock,
+    source: str,
+    snapshot: str,
+    name: str,
+    owner: Owner,
+    undo: Undo,
+    *,
+    group: str,
+    grow_to: Size | None = None,
+    adopt: bool = False,
+    finish: Callable[[], None] | None = None,
+) -> None:
+    """Makes sure that ``name`` is a complete copy of ``source`` as it was at a snapshot, on the nodes and in the pools
+    of that, in the resource group ``group``.
+
+    A new copy is removed by ``undo``.  ``grow_to``, ``adopt`` and ``finish`` are those of ``ensure_clone``.
+    """
+
+    def restore() -> bool:
+        controller.restore(source, snapshot, name, group=group, properties=owner.properties())
+        return True
+
+    with held():
+        made = _complete_or_make(controller, clock, name, owner, restore, adopt=adopt)
+        if not isinstance(made, ResourceDefinition):
+            undo.push(f"resource {name}", lambda: discard(controller, clock, name, CLOSES))
+    if isinstance(made, ResourceDefinition):
+        return
+    foreign = [*owner.foreign_keys(), *names.NOT_FOR_COPIES]
+    if grow_to is not None:
+        controller.resize(name, grow_to)
+    if finish is not None:
+        controller.modify(name, owner.properties(), [*foreign, names.COMPLETE])
+        finish()
+    # LINSTOR has set the properties that the source had at the snapshot.
+    controller.modify(name, {**owner.properties(), **names.complete_mark(name)}, foreign)
+
+
+def is_finished(controller: Controller, name: str, owner: Owner, adopt: bool = False) -> bool:
+    """Whether the volume is there and complete.  False when there is none, or only unfinished work of our own.
+
+    Raises ConflictError when it is somebody else's, NotReadyError while it is being deleted.
+    """
+    existing = controller.resource_definition(name)
+    return existing is not None and _is_finished(existing, owner, adopt) and "CLONING" not in existing.flags
+
+
+def is_whole(definition: ResourceDefinition | None) -> bool:
+    """Whether a volume is there with all of its content, as far as its own marks tell."""
+    if definition is None or definition.deleting or definition.flags & UNFINISHED or not definition.sizes:
+        return False
+    known = definition.properties
+    return names.is_foreign(known) or names.is_complete(definition.name, known)
 
 
 def discard(controller: Controller, clock: Clock, name: str, timeout: float) -> bool:
@@ -142,7 +217,7 @@ def discard_own(
     timeout: float,
     warn: Warn,
 ) -> None:
-    """As ``discard``, but leaves what another OpenNebula has made under the same name.
+    """As ``discard``, with all companions, but leaves what another OpenNebula has made under the same name.
 
     oned sends deletions also for what a refused creation never made.
     """
@@ -153,7 +228,48 @@ def discard_own(
     if maker != instance:
         warn(f"{name} stays: it belongs to OpenNebula {maker}, this one is {instance}")
         return
+    companions = names.companions(definition.properties)
+    if companions:
+        # Nothing of it may go while the volume itself cannot.
+        require_unused(controller, clock, name, timeout)
+    for ending in companions:
+        discard(controller, clock, names.companion(name, ending), timeout)
     discard(controller, clock, name, timeout)
+
+
+def require_unused(controller: Controller, clock: Clock, name: str, timeout: float) -> None:
+    """Raises InUseError when somebody still has the volume open after ``timeout`` seconds."""
+
+    def look() -> None:
+        users = sorted(one.node for one in controller.resources(name) if one.in_use)
+        if users:
+            raise InUseError(
+                f"{name} is in use on {' and '.join(users)}", hint="is the VM still running there?"
+            )
+
+    retry_while_in_use(clock, timeout, look)
+
+
+def add_companion(controller: Controller, definition: ResourceDefinition, ending: str) -> str:
+    """Notes that there is, or will be, a further volume that belongs to this one; returns the list of all."""
+    known = names.companions(definition.properties)
+    listed = " ".join([*known, *([] if ending in known else [ending])])
+    if ending not in known:
+        controller.modify(definition.name, {names.COMPANIONS: listed})
+    return listed
+
+
+def drop_companion(controller: Controller, clock: Clock, name: str, ending: str) -> bool:
+    """Deletes a companion of the volume ``name``.  False when there was none."""
+    there = discard(controller, clock, names.companion(name, ending), CLOSES)
+    definition = controller.resource_definition(name)
+    known = [] if definition is None else names.companions(definition.properties)
+    left = [one for one in known if one != ending]
+    if left:
+        controller.modify(name, {names.COMPANIONS: " ".join(left)})
+    elif known:
+        controller.modify(name, {}, [names.COMPANIONS])
+    return there
 
 
 def retry_while_in_use(clock: Clock, timeout: float, act: Callable[[], _Made]) -> _Made:

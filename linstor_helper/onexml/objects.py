@@ -45,6 +45,7 @@ def image_of(node: Node) -> Image:
         fs=node.text("FS").strip(),
         type=node.optional_number("TYPE"),
         persistent=node.flag("PERSISTENT"),
+        target_snapshot=node.optional_id("TARGET_SNAPSHOT"),
         cloning_id=node.optional_id("CLONING_ID"),
         datastore_id=node.optional_id("DATASTORE_ID"),
         md5=attributes.get("MD5", "").strip(),

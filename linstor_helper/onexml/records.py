@@ -34,6 +34,8 @@ class Image(NamedTuple):
     fs: str
     type: int | None
     persistent: bool
+    target_snapshot: int | None
+    """The snapshot that an action is about."""
     cloning_id: int | None
     """The image that is being copied into this one, if any."""
     datastore_id: int | None

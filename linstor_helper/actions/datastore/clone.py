@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from linstor_helper import answers, filling, names, volumes
+from linstor_helper import answers, copying, filling, names, volumes
 from linstor_helper.call import ImageCall, read_image_call
+from linstor_helper.copying import Wanted
 from linstor_helper.errors import CannotClone
 from linstor_helper.storage import Storage
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
-    """LINSTOR copies within a cluster; between clusters, and where its storage has no clones, the bytes go over
-    the front-end."""
+    """LINSTOR copies within a cluster; between clusters the bytes go over the front-end."""
     call = read_image_call(args, stdin)
     source, resource = names.require_valid(call.image.path), names.image(call.image_id)
     target = context.storage(call.datastore)
@@ -37,12 +37,14 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
                     owner,
                     undo,
                     group=None if names.same(group, origin.settings.resource_group) else group,
+                    dependent=target.ties_images,
                     timeout=target.settings.clone_timeout,
                 )
-                return answer
             except CannotClone as refusal:
-                context.log.event(f"{source} is copied instead of cloned: {refusal}")
-        filling.copy_volume(origin, source, target, resource, call.size, owner, undo, turn=call.image_id)
+                wanted = Wanted(resource, owner, call.size, dependent=target.ties_images)
+                copying.copy_without_clones(target, source, wanted, undo, context.log.warning, refusal)
+        else:
+            filling.copy_volume(origin, source, target, resource, call.size, owner, undo, turn=call.image_id)
     return answer
 
 

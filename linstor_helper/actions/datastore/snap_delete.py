@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``datastore/linstor/snap_delete``: removes a snapshot of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, BinaryIO
+
+from linstor_helper import disk_snapshots
+from linstor_helper.actions.datastore.image import read_subject
+
+if TYPE_CHECKING:
+    from linstor_helper.context import Context
+
+
+def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
+    subject = read_subject(context, args, stdin)
+    with context.locks.hold(subject.resource):
+        disk_snapshots.remove(subject.storage, subject.resource, subject.snapshot_id, context.log.warning)
+    return ""

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``tm/linstor/snap_revert``: a disk of a VM that is powered off becomes what it was at a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, BinaryIO
+
+from linstor_helper import attach, reverting
+from linstor_helper.actions.tm.disk import read_snapshot_call
+
+if TYPE_CHECKING:
+    from linstor_helper.context import Context
+
+
+def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
+    """LINSTOR makes the volume anew on its nodes; the VM's host is looked at, and its link made again."""
+    subject, snapshot_id = read_snapshot_call(context, args)
+    warn = context.log.warning
+    with context.locks.hold(subject.resource), context.undo() as undo:
+        reverting.revert(subject.storage, subject.resource, snapshot_id, subject.owner, undo, warn)
+        attach.connect(subject.storage, subject.resource, subject.call.location, undo, warn)
+    return ""

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The snapshots of disks and images that OpenNebula asks for.
+
+They are LINSTOR snapshots of the volume.  Where its storage has none (plain LVM before LINSTOR 1.35) a snapshot is a
+full copy of the volume, one of its companions.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+from linstor_helper import copying, names, snapshots, volumes
+from linstor_helper.copying import Wanted
+from linstor_helper.errors import CannotSnapshot, Error, NotFoundError, RefusedError
+from linstor_helper.names import Owner
+from linstor_helper.ports import ResourceDefinition, Warn
+from linstor_helper.snapshots import Quiet
+from linstor_helper.storage import Storage
+from linstor_helper.undo import Undo
+
+
+def create(
+    storage: Storage,
+    name: str,
+    snapshot_id: int,
+    owner: Owner,
+    undo: Undo,
+    warn: Warn,
+    *,
+    limit: int | None,
+    quiet: Quiet = nullcontext,
+) -> None:
+    """Takes a snapshot of a volume that belongs to ``owner``.
+
+    ``limit`` is the number of snapshots that the volume may have; ``quiet`` keeps its guest from writing meanwhile.
+    Raises RefusedError when there are as many already.
+    """
+    controller, label = storage.controller, names.snapshot(snapshot_id)
+    known = controller.snapshots(name)
+    found = snapshots.find(known, label)
+    if found is not None and found.usable:
+        warn(f"{name} has snapshot {label} already, and keeps it")
+        return
+    if limit is not None:
+        _require_room(storage, name, sum(names.is_snapshot(one.name) for one in known), limit)
+    # A record of an earlier run that failed.
+    snapshots.delete(controller, name, known, label)
+    try:
+        snapshots.take(storage, name, label, warn, quiet)
+    except CannotSnapshot as refusal:
+        warn(f"snapshot {snapshot_id} of {name} is a full copy: {refusal}")
+        _copy(storage, name, snapshot_id, owner, undo, refusal)
+
+
+def remove(storage: Storage, name: str, snapshot_id: int, warn: Warn) -> None:
+    """Deletes a snapshot, also while the volume is in use; one that is not there is gone."""
+    controller, label = storage.controller, names.snapshot(snapshot_id)
+    ending = names.snapshot_ending(snapshot_id)
+    if snapshots.delete(controller, name, controller.snapshots(name), label):
+        return
+    definition = controller.resource_definition(name)
+    if definition is not None and ending in names.companions(definition.properties):
+        volumes.drop_companion(controller, storage.clock, name, ending)
+    else:
+        warn(f"{name} has no snapshot {label} any more")
+
+
+def copy(storage: Storage, name: str, snapshot_id: int, wanted: Wanted, undo: Undo, warn: Warn) -> None:
+    """Makes sure that there is a complete copy of a volume as it was at a snapshot.
+
+    Raises NotFoundError when there is no such snapshot."""
+    definition = storage.controller.resource_definition(name)
+    ending = names.snapshot_ending(snapshot_id)
+    if definition is not None and ending in names.companions(definition.properties):
+        copying.copy(storage, names.companion(name, ending), wanted, undo, warn)
+    else:
+        copying.copy_snapshot(storage, name, names.snapshot(snapshot_id), wanted, undo)
+
+
+def copies(definition: ResourceDefinition | None) -> list[str]:
+    """The endings of those companions that are snapshots."""
+    known = [] if definition is None else names.companions(definition.properties)
+    return [ending for ending in known if names.is_snapshot_ending(ending)]
+
+
+def _require_room(storage: Storage, name: str, taken: int, limit: int) -> None:
+    taken += len(copies(storage.controller.resource_definition(name)))
+    if taken >= limit:
+        raise RefusedError(
+            f"{name} has {taken} snapshots, and LINSTOR_SNAPSHOT_LIMIT is {limit}",
+            hint="delete one of them, or have the limit raised",
+        )
+
+
+def _copy(storage: Storage, name: str, snapshot_id: int, owner: Owner, undo: Undo, refusal: Error) -> None:
+    controller = storage.controller
+    ending = names.snapshot_ending(snapshot_id)
+    definition = controller.resource_definition(name)
+    if definition is None:
+        raise NotFoundError(f"LINSTOR has no resource {name}") from refusal
+    # Noted first: what nobody knows of would never be deleted.
+    volumes.add_companion(controller, definition, ending)
+    wanted = Wanted(names.companion(name, ending), owner._replace(snapshot=snapshot_id))
+    copying.copy_in_place(storage, name, wanted, undo)
