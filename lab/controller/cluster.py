@@ -19,6 +19,7 @@ from lab.controller.connectivity import Connectivity
 from lab.controller.definitions import Definitions
 from lab.controller.deletion import Deletion
 from lab.controller.deployment import Deployment
+from lab.controller.dying import Dying
 from lab.controller.events import Events
 from lab.controller.freshness import Freshness
 from lab.controller.groups import Groups
@@ -35,9 +36,11 @@ from lab.controller.quorum import Quorum
 from lab.controller.resources import Resources
 from lab.controller.restore import Restore
 from lab.controller.rollback import Rollback
+from lab.controller.safety import Safety
 from lab.controller.satellites import Satellites
 from lab.controller.settings import Settings
 from lab.controller.snapshots import Snapshots
+from lab.controller.suspension import Suspension
 from lab.controller.tiebreaker import TieBreaker
 from lab.controller.toggle import Toggle
 from lab.controller.views import Views
@@ -54,6 +57,9 @@ class Cluster:
     clone (looks: how often its status is asked before it is complete), ``in_use_lag`` for the news of an open
     or close, ``peer_loss_lag`` until DRBD on the other hosts notices that a host went down. What time alone
     brings about (that, a sync that ends) reaches the devices with the next call that looks at the resource.
+
+    ``linstor_version`` is the release, by default the first one with that REST version; it decides about defects
+    that later releases with the same REST version do not have.
     """
 
     def __init__(
@@ -67,11 +73,14 @@ class Cluster:
         clone_looks: int = 1,
         in_use_lag: float = 0.0,
         peer_loss_lag: float = 0.0,
+        linstor_version: str = "",
     ) -> None:
         self.lock = threading.RLock()
         self.devices = devices
         self.rest_version = versions.parse(rest_version)
         self.rest_version_text = rest_version
+        self.linstor_version_text = linstor_version or versions.release(self.rest_version)
+        self.linstor_version = versions.parse(self.linstor_version_text.partition("-")[0])
         self.clock = clock
         self.sync_seconds = sync_seconds
         self.clone_seconds = clone_seconds
@@ -86,6 +95,7 @@ class Cluster:
         self.numbers = Numbers()
 
         self.satellites = Satellites(self)
+        self.suspension = Suspension(self)
         self.connectivity = Connectivity(self)
         self.quorum = Quorum(self)
         self.freshness = Freshness(self)
@@ -111,6 +121,8 @@ class Cluster:
         self.snapshots = Snapshots(self)
         self.restore = Restore(self)
         self.rollback = Rollback(self)
+        self.safety = Safety(self)
+        self.dying = Dying(self)
         self.clones = Clones(self)
         self.kvs = KeyValueStore(self)
         self.settings = Settings(self)

@@ -93,7 +93,7 @@ class Deletion:
         if delete_empty and not rd.snapshots:
             rd.flags.add("DELETE")
         reply.success(codes.DELETED, f"All resources of '{rd.name}' marked for deletion.")
-        self._empty(rd, reply)
+        self.empty(rd, reply)
         self._tidy(rd)
         return reply
 
@@ -106,6 +106,10 @@ class Deletion:
     def _put_off(self, rd: ResourceDefinition, resource: Resource) -> None:
         if rd.drbd:
             resource.flags.discard("DELETE")
+        self.try_later(rd)
+
+    def try_later(self, rd: ResourceDefinition) -> None:
+        """Let satellites that failed be asked again after a minute."""
         rd.retry_at = self.cluster.clock() + RETRY_SECONDS
 
     def retry(self, rd: ResourceDefinition) -> None:
@@ -122,11 +126,13 @@ class Deletion:
             else:
                 self.mark(rd, resource)
         self.finish(rd, reply)
+        if key(rd.name) in self.cluster.rds and "DELETE" not in rd.flags:
+            self.cluster.deployment.apply(rd, reply)
 
     def finish(self, rd: ResourceDefinition, reply: Reply) -> None:
         """Let the satellites remove what is marked; forget definitions that became empty."""
         if "DELETE" in rd.flags:
-            self._empty(rd, reply)
+            self.empty(rd, reply)
         else:
             for resource in [one for one in rd.resources.values() if "DELETE" in one.flags]:
                 if self._remove(rd, resource, reply):
@@ -139,9 +145,12 @@ class Deletion:
         if "DELETE" in rd.flags and not rd.resources:
             self._forget(rd)
 
-    def _empty(self, rd: ResourceDefinition, reply: Reply) -> None:
+    def empty(self, rd: ResourceDefinition, reply: Reply) -> bool:
         """Remove all resources: first the diskless ones, then the others. Each step needs every satellite, so
-        the records of a step stay, and the next one does not begin, while any node is away or fails."""
+        the records of a step stay, and the next one does not begin, while any node is away or fails.
+
+        Answers whether all are gone; the bytes are, too, then.
+        """
         for chosen in (
             [one for one in rd.resources.values() if one.diskless],
             [one for one in rd.resources.values() if not one.diskless],
@@ -153,9 +162,11 @@ class Deletion:
             for resource in away:
                 reply.not_connected(resource.node, "The deletion goes on when the satellite is back.")
             if chosen and (away or failed):
-                return
+                return False
             for resource in chosen:
                 self.drop(rd, resource)
+        self.drop_contents(rd)
+        return True
 
     def drop_contents(self, rd: ResourceDefinition) -> None:
         """Delete the bytes, unless a device of an unreachable node still shows them."""
@@ -181,7 +192,7 @@ class Deletion:
                 if "DELETE" not in rd.flags:
                     self._put_off(rd, resource)
         if message:
-            rd.retry_at = self.cluster.clock() + RETRY_SECONDS
+            self.try_later(rd)
             report = self.cluster.satellites.report(resource.node, message)
             reply.error(
                 codes.UNKNOWN_ERROR,
@@ -194,9 +205,16 @@ class Deletion:
             if volume.made and not resource.diskless:
                 volume.pool.space.drop(rd.content_key(number))
                 self.cluster.pools.note(volume.pool)
+                if volume.pool.provider.dependent:
+                    self._rename(rd, resource)
             volume.made = False
         resource.deployed = False
         return True
+
+    def _rename(self, rd: ResourceDefinition, resource: Resource) -> None:
+        """ZFS keeps a volume that has snapshots, under another name, and they stay with it."""
+        for snapshot in rd.snapshots.values():
+            snapshot.renamed = snapshot.renamed or key(resource.node) in snapshot.nodes
 
     def drop(self, rd: ResourceDefinition, resource: Resource) -> None:
         """Forget a resource whose devices and data are gone."""

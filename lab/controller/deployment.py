@@ -33,8 +33,12 @@ class Deployment:
         reply: Reply,
         seeded: set[str] | None = None,
         origins: dict[int, str] | None = None,
+        operation: str = "create",
     ) -> None:
-        """Deploy on all online nodes; offline ones are told as warnings, failures as error entries."""
+        """Deploy on all online nodes; offline ones are told as warnings, failures as error entries.
+
+        ``operation``: what the satellites do, as failures name it.
+        """
         if rd.flags & {"CLONING", "FAILED"}:
             return
         ready = []
@@ -47,7 +51,7 @@ class Deployment:
                 continue
             self.cluster.satellites.ask([node.name])
             unmade = any(not volume.made for volume in resource.volumes.values())
-            if (unmade or not resource.deployed) and self._fails(rd, resource, reply):
+            if (unmade or not resource.deployed) and self._fails(rd, resource, operation, reply):
                 continue
             ready.append(resource)
         existing = set(rd.contents)
@@ -62,21 +66,15 @@ class Deployment:
             number in resource.volumes and resource.volumes[number].made for number in rd.volumes
         ) and (not rd.contents - resource.exposed)
 
-    def _fails(self, rd: ResourceDefinition, resource: Resource, reply: Reply) -> bool:
-        message = self.cluster.satellites.take_failure(resource.node, "create")
+    def _fails(self, rd: ResourceDefinition, resource: Resource, operation: str, reply: Reply) -> bool:
+        message = self.cluster.satellites.take_failure(resource.node, operation)
         if not message and not resource.diskless:
             message = self._no_room(rd, resource)
         if not message:
             resource.failure = ""
             return False
         resource.failure = message
-        report = self.cluster.satellites.report(resource.node, message)
-        reply.error(
-            codes.UNKNOWN_ERROR,
-            f"({resource.node}) {message}",
-            error_report_ids=[report],
-            refs={"Node": resource.node},
-        )
+        self.cluster.satellites.fault(resource.node, message, reply)
         return True
 
     def _no_room(self, rd: ResourceDefinition, resource: Resource) -> str:
@@ -158,6 +156,14 @@ class Deployment:
             pool.space.put(content, allocated, backing, measured=True)
         else:
             pool.space.put(content, backing, backing, measured=False)
+        self.cluster.pools.note(pool)
+
+    def recharge(self, rd: ResourceDefinition, number: int, pool: StoragePool) -> None:
+        """Count again a backing volume whose content or size has changed."""
+        content = rd.content_key(number)
+        backing = self.backing_kib(rd, rd.volumes[number], pool)
+        pool.space.grow(content, backing, backing)
+        pool.space.measure(content, self.cluster.devices.allocated_kib(content))
         self.cluster.pools.note(pool)
 
     def usable_kib(

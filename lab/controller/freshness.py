@@ -62,7 +62,7 @@ class Freshness:
             if volume.sync:
                 volume.sync.stop()
         elif volume.outdated or volume.sync is None or volume.sync.stuck:
-            volume.outdated = False
+            volume.outdated = volume.never_filled = False
             volume.sync = Progress(self.cluster.clock, self.cluster.sync_seconds)
 
     def settled(self, rd: ResourceDefinition) -> bool:

@@ -118,19 +118,23 @@ class VolumeDefinition:
 class Volume:
     """One replica's volume. ``made``: the satellite made it; ``sync`` is None when no peer had to fill it.
 
-    ``outdated``: others wrote while it was not connected.
+    ``outdated``: others wrote while it was not connected. ``usable_kib``: size of its storage as LINSTOR shows
+    it while a resize has not reached all replicas; None when it is that of the volume definition.
+    ``never_filled``: its metadata is new and no peer is UpToDate, so it stays Inconsistent.
     """
 
     pool: StoragePool
     made: bool = False
     sync: Progress | None = None
     outdated: bool = False
+    usable_kib: int | None = None
+    never_filled: bool = False
     props: Props = field(default_factory=dict)
     uuid: str = field(default_factory=new_uuid)
 
     @property
     def up_to_date(self) -> bool:
-        return not self.outdated and (self.sync is None or self.sync.done)
+        return not (self.outdated or self.never_filled) and (self.sync is None or self.sync.done)
 
 
 @dataclass
@@ -192,7 +196,10 @@ class SnapshotVolume:
 
 @dataclass
 class Snapshot:
-    """``nodes``: node key -> (node name, pool name, timestamp). ``has_content`` is False for failed ones."""
+    """``nodes``: node key -> (node name, pool name, timestamp). ``has_content`` is False for failed ones.
+
+    ``renamed``: on ZFS it belongs to a volume that was deleted since, and kept under another name.
+    """
 
     name: str
     definition: str
@@ -202,6 +209,7 @@ class Snapshot:
     props: Props = field(default_factory=dict)
     flags: set[str] = field(default_factory=set)
     has_content: bool = False
+    renamed: bool = False
     sequence: int = 0
     uuid: str = field(default_factory=new_uuid)
     node_uuids: dict[str, str] = field(default_factory=dict)
@@ -209,6 +217,10 @@ class Snapshot:
     @property
     def successful(self) -> bool:
         return "SUCCESSFUL" in self.flags
+
+    @property
+    def deleting(self) -> bool:
+        return "DELETE" in self.flags
 
 
 @dataclass
@@ -244,7 +256,6 @@ class ResourceDefinition:
     cloned: bool = False
     migration: tuple[str, str] | None = None
     protocol_before: tuple[tuple[str, str] | None, str | None] | None = None
-    rolling_back: bool = False
     uuid: str = field(default_factory=new_uuid)
 
     @property
@@ -255,6 +266,11 @@ class ResourceDefinition:
     def diskful(self) -> list[Resource]:
         """Resources with a disk that stay."""
         return [one for one in self.resources.values() if not (one.diskless or one.deleting or one.inactive)]
+
+    @property
+    def diskful_or_deleting(self) -> list[Resource]:
+        """Resources that have a disk, or had one until their deletion began."""
+        return [one for one in self.resources.values() if not one.diskless]
 
     def content_key(self, number: int) -> str:
         return f"{key(self.name)}/{number}"

@@ -18,6 +18,7 @@ from lab.controller.api import ROUTES, Call, Route, Stream
 from lab.controller.api.route import Answer
 from lab.controller.cluster import Cluster
 from lab.controller.codes import ApiError, Entry, Reply
+from lab.controller.dying import ControllerDied
 from lab.controller.versions import Version
 
 _OPEN_PATHS = ("/", "/ui", "/health")
@@ -76,7 +77,8 @@ class RestApi:
     def handle(
         self, method: str, path: str, query: str, body: bytes, headers: dict[str, str], address: str
     ) -> Response:
-        """Serve one request. ``path`` is decoded; header names are lower-case. Raises Unanswered."""
+        """Serve one request. ``path`` is decoded; header names are lower-case. Raises Unanswered, and
+        ControllerDied."""
         self.cluster.satellites.begin()
         if path in _OPEN_PATHS:
             return Response(200, b"", "text/plain")
@@ -102,6 +104,8 @@ class RestApi:
             result = route.call(call)
         except ApiError as error:
             result = error.reply
+        except ControllerDied:
+            raise
         except Exception as error:  # noqa: BLE001
             # a defect of the simulator shows itself as LINSTOR's own defects do: an error report and 500
             report = self.cluster.satellites.report("controller", traceback.format_exc())

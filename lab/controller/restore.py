@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lab.controller import codes
@@ -44,13 +45,17 @@ class Restore:
 
     @locked
     def resource(self, rd_name: str, name: str, body: dict[str, Any]) -> Reply:
-        """Fails with 301, 313, 502, 314, 206, 998, 310; without volume definitions it warns."""
+        """Fails with 301, 313, 502, 314, 206, 998, 310, 315; without volume definitions it warns.
+
+        When a satellite fails, the resources stay, and LINSTOR forgets what they were to be made from: on the
+        next try that node gets a new volume, which its peers fill, or nobody.
+        """
         snapshot = self.cluster.snapshot(rd_name, name)
         source = self.cluster.rd(rd_name)
         target = self.cluster.rd(body["to_resource"])
         reply = Reply(codes.CREATE, codes.RSC, RscDfn=target.name)
         self._check(snapshot, target, reply)
-        pools = self._pools(snapshot, body, reply)
+        pools = self.pools(snapshot, body.get("nodes") or (), body.get("stor_pool_rename") or {}, reply)
         if not target.volumes:
             reply.warning(
                 codes.W_NOT_FOUND, f"'{target.name}' has no volume definitions, nothing to restore."
@@ -58,23 +63,16 @@ class Restore:
             for pool in pools:
                 self.cluster.resources.place(target, pool, reply)
             return reply
-        kept = {QUORUM: target.props[QUORUM]} if QUORUM in target.props else {}
-        target.props.update({**snapshot.definition_props, **kept})
-        self._fill(source, snapshot, target)
-        for pool in pools:
-            self.cluster.resources.place(target, pool, reply)
-        self.cluster.tie_breaker.update(target, reply)
-        origins = {number: source.snapshot_key(number, snapshot.name) for number in snapshot.volumes}
-        self.cluster.deployment.apply(target, reply, {key(pool.node) for pool in pools}, origins)
+        self.resources(source, snapshot, target, pools, reply)
         return reply
 
     def _check(self, snapshot: Snapshot, target: ResourceDefinition, reply: Reply) -> None:
+        if target.resources:
+            raise reply.fail(codes.EXISTS_RSC, f"'{target.name}' has resources, it cannot take a snapshot.")
         if not snapshot.successful:
             raise reply.fail(
                 codes.UNKNOWN_ERROR, f"Snapshot '{snapshot.name}' failed, it cannot be restored."
             )
-        if target.resources:
-            raise reply.fail(codes.EXISTS_RSC, f"'{target.name}' has resources, it cannot take a snapshot.")
         for number, definition in target.volumes.items():
             volume = snapshot.volumes.get(number)
             if volume is None:
@@ -89,11 +87,13 @@ class Restore:
                     f"{volume.size_kib} KiB.",
                 )
 
-    def _pools(self, snapshot: Snapshot, body: dict[str, Any], reply: Reply) -> list[StoragePool]:
-        renamed = {key(old): new for old, new in (body.get("stor_pool_rename") or {}).items()}
-        wanted = [key(one) for one in body.get("nodes") or ()] or list(snapshot.nodes)
+    def pools(
+        self, snapshot: Snapshot, nodes: Sequence[str], rename: Mapping[str, str], reply: Reply
+    ) -> list[StoragePool]:
+        """Where the snapshot is restored to: all of its nodes, or those that are named. Raises 315, 310, 206."""
+        renamed = {key(old): new for old, new in rename.items()}
         pools = []
-        for one in wanted:
+        for one in [key(one) for one in nodes] or list(snapshot.nodes):
             if one not in snapshot.nodes:
                 raise reply.fail(
                     codes.NOT_FOUND_SNAPSHOT, f"Node '{one}' has no copy of snapshot '{snapshot.name}'."
@@ -105,11 +105,56 @@ class Restore:
                 raise reply.fail(
                     codes.NOT_FOUND_STOR_POOL, f"Storage pool '{chosen}' on node '{node}' does not exist."
                 )
+            self._check_room(snapshot, pool, reply)
             pools.append(pool)
         return pools
+
+    def _check_room(self, snapshot: Snapshot, pool: StoragePool, reply: Reply) -> None:
+        message = self.cluster.satellites.take_failure(pool.node, "restore-refused")
+        wanted = sum(volume.size_kib for volume in snapshot.volumes.values())
+        if message or (not pool.provider.thin and pool.free_kib < wanted):
+            raise reply.fail(
+                codes.INVLD_VLM_SIZE,
+                message or f"Pool '{pool.name}' on node '{pool.node}' has no room for '{snapshot.name}'.",
+                refs={"Node": pool.node, "StorPool": pool.name},
+            )
+
+    def resources(
+        self,
+        source: ResourceDefinition,
+        snapshot: Snapshot,
+        target: ResourceDefinition,
+        pools: list[StoragePool],
+        reply: Reply,
+    ) -> None:
+        """Let the satellites make a definition's resources from a snapshot.
+
+        The definition gets the properties that the source had, over its own.
+        """
+        kept = {QUORUM: target.props[QUORUM]} if QUORUM in target.props else {}
+        target.props.update({**snapshot.definition_props, **kept})
+        for pool in pools:
+            self.cluster.resources.place(target, pool, reply)
+        self.cluster.tie_breaker.update(target, reply)
+        self._fill(source, snapshot, target)
+        origins = {number: source.snapshot_key(number, snapshot.name) for number in snapshot.volumes}
+        seeded = {key(pool.node) for pool in pools}
+        self.cluster.deployment.apply(target, reply, seeded, origins, "restore")
+        if not any(volume.made for one in target.diskful for volume in one.volumes.values()):
+            self._forget(target)
+        if reply.failed:
+            self.cluster.deletion.try_later(target)
 
     def _fill(self, source: ResourceDefinition, snapshot: Snapshot, target: ResourceDefinition) -> None:
         for number, definition in target.volumes.items():
             definition.usable_kib = snapshot.volumes[number].usable_kib
             self.cluster.devices.copy(source.snapshot_key(number, snapshot.name), target.content_key(number))
             target.contents.add(number)
+
+    def _forget(self, target: ResourceDefinition) -> None:
+        """No node has made its volume, so nobody has the bytes."""
+        for one in target.resources.values():
+            self.cluster.attachment.hide(target, one)
+        for number in list(target.contents):
+            self.cluster.devices.delete(target.content_key(number))
+            target.contents.discard(number)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lab.controller.codes import UNKNOWN_ERROR, Reply
 from lab.controller.locking import locked
 from lab.controller.names import key
 
@@ -59,7 +60,13 @@ class Satellites:
 
     @locked
     def fail(self, node: str, operation: str, message: str, times: int = 1) -> None:
-        """Let the next operations on the node fail: "create", "delete", "resize", "snapshot", "clone"."""
+        """Let the next operations on the node fail.
+
+        "create", "restore", "delete", "resize" (the storage), "drbd-resize", "clone", "rollback" (within ZFS),
+        "snapshot", "snapshot-disconnect" (the satellite is lost while it takes one), "snapshot-delete".
+        "restore-refused": the controller finds, before it asks any satellite, that a snapshot does not fit into
+        the pool of the node.
+        """
         self._failures.append(_Failure(key(node), operation, message, times))
 
     def take_failure(self, node: str, operation: str) -> str:
@@ -69,6 +76,11 @@ class Satellites:
                 planned.times -= 1
                 return planned.message
         return ""
+
+    def fault(self, node: str, message: str, reply: Reply, code: int = UNKNOWN_ERROR) -> None:
+        """Say in a reply what a satellite failed at, with the id of its report."""
+        report = self.report(node, message)
+        reply.error(code, f"({node}) {message}", error_report_ids=[report], refs={"Node": node})
 
     def report(self, node: str, message: str) -> str:
         """File an error report; answers its id as replies show it."""

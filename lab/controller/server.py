@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from lab.controller import faults
 from lab.controller.cluster import Cluster
+from lab.controller.dying import ControllerDied
 from lab.controller.props import is_true
 from lab.controller.rest import Response, RestApi, Unanswered, unauthorized
 from lab.controller.settings import AUTO_HTTPS
@@ -253,6 +254,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         except Unanswered:
             self.owner.faults.hang(self.owner.closing)
             raise
+        except ControllerDied:
+            self.owner.cluster.dying.start_again()
+            raise _Dropped from None
 
     def _send(self, record: RequestRecord, response: Response) -> None:
         payload = response.body

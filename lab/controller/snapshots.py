@@ -30,7 +30,7 @@ class Snapshots:
 
     @locked
     def create(self, rd_name: str, body: dict[str, Any]) -> Reply:
-        """Fails with 301, 218, 514, 994, 995, 979."""
+        """Fails with 301, 218, 514, 994, 995, 302, 979. Whether somebody uses the resource does not matter."""
         return self._create([(rd_name, body)])
 
     @locked
@@ -57,54 +57,70 @@ class Snapshots:
             props.check(reply, "snapshot", settings)
             members = self._members(rd, list(body.get("nodes") or ()), reply)
             planned.append((rd, self._prepare(rd, name, members, dict(settings))))
-        for rd, snapshot in planned:
-            self.take(rd, snapshot, reply)
+            reply.success(
+                codes.CREATED,
+                f"Snapshot '{name}' of '{rd.name}' registered.",
+                refs={"RscDfn": rd.name, "Snapshot": name},
+            )
+        self._take(planned, reply)
         return reply
 
+    def take_safety(self, rd: ResourceDefinition, name: str, flag: str, reply: Reply) -> None:
+        """A snapshot of the controller's own. Raises 994, 979, 302; a satellite's failure is in the reply only."""
+        snapshot = self._prepare(rd, name, self._members(rd, [], reply), {})
+        snapshot.flags.add(flag)
+        self._take([(rd, snapshot)], reply)
+
     def _members(self, rd: ResourceDefinition, wanted: list[str], reply: Reply) -> list[Resource]:
-        if wanted:
-            chosen = [self.cluster.resource(rd.name, node) for node in wanted]
-            for resource in chosen:
-                if resource.diskless:
-                    raise reply.fail(
-                        codes.SNAPSHOTS_NOT_SUPPORTED,
-                        f"Resource '{rd.name}' has no disk on '{resource.node}' to take a snapshot of.",
-                    )
-        else:
-            chosen = [
-                one
-                for one in rd.diskful
-                if not self.cluster.nodes[key(one.node)].flags & {"EVACUATE", "EVICTED"}
-            ]
+        """Replicas to take it of. LINSTOR asks for support of all replicas, wherever the snapshot is wanted."""
+        for resource in rd.diskful:
+            self._check_support(resource, reply)
+        if not any(self.cluster.nodes[key(one.node)].online for one in rd.diskful):
+            raise reply.fail(
+                codes.NOT_CONNECTED,
+                f"No snapshot of '{rd.name}' is possible: no replica with a disk is reachable.",
+            )
         members = []
-        for resource in chosen:
-            if not self.cluster.nodes[key(resource.node)].online:
-                reply.not_connected(resource.node, f"The node gets no snapshot of '{rd.name}'.")
+        for resource in self._chosen(rd, wanted, reply):
+            node = self.cluster.nodes[key(resource.node)]
+            if node.flags & {"EVACUATE", "EVICTED"}:
+                self._left_out(rd, resource, "is evacuating", reply)
+            elif not node.online and not wanted:
+                self._left_out(rd, resource, "is offline", reply)
             else:
                 members.append(resource)
         if not members:
-            raise reply.fail(
-                codes.NOT_CONNECTED if chosen else codes.NOT_FOUND_RSC,
-                f"No snapshot of '{rd.name}' is possible: no replica with a disk is reachable.",
-            )
-        for resource in members:
-            self._check_member(rd, resource, reply)
+            raise reply.fail(codes.NOT_FOUND_RSC, f"There is nothing to take a snapshot of '{rd.name}' from.")
         return members
 
-    def _check_member(self, rd: ResourceDefinition, resource: Resource, reply: Reply) -> None:
-        for number, volume in resource.volumes.items():
+    def _chosen(self, rd: ResourceDefinition, wanted: list[str], reply: Reply) -> list[Resource]:
+        if not wanted:
+            return rd.diskful
+        chosen = [self.cluster.resource(rd.name, node) for node in wanted]
+        for resource in chosen:
+            if resource.diskless:
+                raise reply.fail(
+                    codes.SNAPSHOTS_NOT_SUPPORTED,
+                    f"Resource '{rd.name}' has no disk on '{resource.node}' to take a snapshot of.",
+                )
+        return chosen
+
+    def _left_out(self, rd: ResourceDefinition, resource: Resource, why: str, reply: Reply) -> None:
+        """A warning without a code or anything else by which a program could tell it."""
+        made = reply.add(
+            codes.WARNING, 0, f"Node '{resource.node}' {why}: '{rd.name}' gets no snapshot there."
+        )
+        made.operation = made.obj = 0
+        made.obj_refs = {}
+
+    def _check_support(self, resource: Resource, reply: Reply) -> None:
+        for volume in resource.volumes.values():
             provider = volume.pool.provider
             if not provider.snapshots or self.cluster.rest_version < provider.snapshots_since:
                 raise reply.fail(
                     codes.SNAPSHOTS_NOT_SUPPORTED,
                     f"Pool '{volume.pool.name}' ({provider.kind}) on '{resource.node}' has no snapshots.",
                     refs={"Node": resource.node, "StorPool": volume.pool.name},
-                )
-            if not volume.made or not volume.up_to_date:
-                raise reply.fail(
-                    codes.SNAPSHOT_NOT_UPTODATE,
-                    f"Volume {number} of '{rd.name}' on node '{resource.node}' is not UpToDate.",
-                    refs={"Node": resource.node},
                 )
 
     def _prepare(
@@ -125,33 +141,54 @@ class Snapshots:
             node_uuids={key(one.node): new_uuid() for one in members},
         )
 
-    def take(self, rd: ResourceDefinition, snapshot: Snapshot, reply: Reply) -> None:
-        """Let the satellites take a prepared snapshot; a failure leaves a record with a FAILED flag."""
-        rd.snapshots[key(snapshot.name)] = snapshot
-        refs = {"RscDfn": rd.name, "Snapshot": snapshot.name}
-        for node, _, _ in snapshot.nodes.values():
-            self.cluster.satellites.ask([node])
-            message = self.cluster.satellites.take_failure(node, "snapshot")
-            lost = self.cluster.satellites.take_failure(node, "snapshot-disconnect")
-            if message or lost:
-                snapshot.flags.add("FAILED_DEPLOYMENT" if message else "FAILED_DISCONNECT")
-                report = self.cluster.satellites.report(node, message or lost)
-                reply.error(
-                    codes.UNKNOWN_ERROR if message else codes.NOT_CONNECTED,
-                    f"({node}) {message or lost}",
-                    error_report_ids=[report],
-                    refs=refs,
-                )
+    def _take(self, planned: list[tuple[ResourceDefinition, Snapshot]], reply: Reply) -> None:
+        """Suspend I/O of all, take all, resume. A failure anywhere leaves records of all with a FAILED flag."""
+        with self.cluster.suspension.hold(rd for rd, _ in planned):
+            for rd, snapshot in planned:
+                self._check_up_to_date(rd, snapshot, reply)
+            for rd, snapshot in planned:
+                rd.snapshots[key(snapshot.name)] = snapshot
+            # every satellite is asked, whatever the others answer
+            failed = [self._fails(node, reply) for _, one in planned for node, _, _ in one.nodes.values()]
+            if any(failed):
+                for _, snapshot in planned:
+                    snapshot.flags.add("FAILED_DEPLOYMENT")
                 return
+            for rd, snapshot in planned:
+                self._keep(rd, snapshot)
+
+    def _check_up_to_date(self, rd: ResourceDefinition, snapshot: Snapshot, reply: Reply) -> None:
+        """Only DRBD tells. Of a satellite that is away nothing is known."""
+        for name in snapshot.nodes:
+            resource = rd.resources[name]
+            online = self.cluster.nodes[name].online
+            for number, volume in resource.volumes.items():
+                if not volume.made or (rd.drbd and not (online and volume.up_to_date)):
+                    raise reply.fail(
+                        codes.SNAPSHOT_NOT_UPTODATE,
+                        f"Volume {number} of '{rd.name}' on node '{resource.node}' is not UpToDate.",
+                        refs={"Node": resource.node},
+                    )
+
+    def _fails(self, node: str, reply: Reply) -> bool:
+        self.cluster.satellites.ask([node])
+        message = self.cluster.satellites.take_failure(node, "snapshot")
+        lost = self.cluster.satellites.take_failure(node, "snapshot-disconnect")
+        if message:
+            self.cluster.satellites.fault(node, message, reply)
+        elif lost:
+            # LINSTOR only warns, so that the reply as a whole is a success
+            reply.not_connected(node, lost)
+        return bool(message or lost)
+
+    def _keep(self, rd: ResourceDefinition, snapshot: Snapshot) -> None:
         for number in snapshot.volumes:
-            content = rd.content_key(number)
             copy = rd.snapshot_key(number, snapshot.name)
-            self.cluster.devices.copy(content, copy)
+            self.cluster.devices.copy(rd.content_key(number), copy)
             for name in snapshot.nodes:
                 self._charge(rd, rd.resources[name], number, copy)
         snapshot.has_content = True
         snapshot.flags.add("SUCCESSFUL")
-        reply.success(codes.CREATED, f"Snapshot '{snapshot.name}' of '{rd.name}' taken.", refs=refs)
 
     def _charge(self, rd: ResourceDefinition, resource: Resource, number: int, copy: str) -> None:
         pool = resource.volumes[number].pool
@@ -212,15 +249,20 @@ class Snapshots:
             reply.warning(codes.W_NOT_FOUND, f"Snapshot '{name}' of resource '{rd_name}' not found.")
             return reply
         wanted = {key(node) for node in nodes} or set(snapshot.nodes)
+        if not nodes:
+            snapshot.flags.add("DELETE")
         for one in wanted & set(snapshot.nodes):
             node, pool_name, _ = snapshot.nodes[one]
             if not self.cluster.nodes[one].online:
                 reply.not_connected(node, "Data of the snapshot may stay on the node.")
-            self.cluster.satellites.ask([node])
+            elif self._delete_fails(node, reply):
+                continue
             pool = self.cluster.pool_of(node, pool_name)
             if pool is not None and snapshot.has_content:
                 self._release(rd, snapshot, pool, self.cluster.nodes[one].online)
             del snapshot.nodes[one]
+        if reply.failed:
+            return reply
         if not snapshot.nodes:
             self.drop(rd, snapshot)
         reply.success(codes.DELETED, f"Snapshot '{snapshot.name}' of '{rd.name}' deleted.")
@@ -228,6 +270,14 @@ class Snapshots:
             rd.flags.add("DELETE")
             self.cluster.deletion.finish(rd, reply)
         return reply
+
+    def _delete_fails(self, node: str, reply: Reply) -> bool:
+        """The record stays then, with the flag DELETE, until somebody deletes it again."""
+        self.cluster.satellites.ask([node])
+        message = self.cluster.satellites.take_failure(node, "snapshot-delete")
+        if message:
+            self.cluster.satellites.fault(node, message, reply)
+        return bool(message)
 
     def _release(
         self, rd: ResourceDefinition, snapshot: Snapshot, pool: StoragePool, reachable: bool

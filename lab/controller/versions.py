@@ -21,5 +21,5 @@ def parse(text: str) -> Version:
 
 
 def release(rest: Version) -> str:
-    """LINSTOR release for a REST version; the mapping before 1.25 is approximate (minor + 6)."""
+    """First LINSTOR release with a REST version; the mapping before 1.25 is approximate (minor + 6)."""
     return _RELEASES.get(rest[:2], f"1.{rest[1] + 6}.0")

@@ -212,16 +212,26 @@ class VolumeDefinitions:
         users = self.cluster.attachment.users(rd)
         if users:
             raise reply.fail(codes.IN_USE, f"Resource '{rd.name}' is in use on node '{users[0].node}'.")
-        content = rd.content_key(number)
+        self._hide(rd, number, reply)
+        self.drop(rd, number)
+        reply.success(codes.DELETED, f"Volume definition {number} of '{rd.name}' deleted.")
+        return reply
+
+    def _hide(self, rd: ResourceDefinition, number: int, reply: Reply) -> None:
         for resource in rd.resources.values():
             if number in resource.exposed:
                 try:
-                    self.cluster.devices.hide(content, resource.node)
+                    self.cluster.devices.hide(rd.content_key(number), resource.node)
                 except DeviceBusy:
                     raise reply.fail(
                         codes.UNKNOWN_ERROR, f"({resource.node}) Volume {number} of '{rd.name}' is held open."
                     ) from None
                 resource.exposed.discard(number)
+
+    def drop(self, rd: ResourceDefinition, number: int) -> None:
+        """Forget a volume whose devices are gone, and its data."""
+        content = rd.content_key(number)
+        for resource in rd.resources.values():
             volume = resource.volumes.pop(number, None)
             if volume is not None and not resource.diskless:
                 volume.pool.space.drop(content)
@@ -229,5 +239,3 @@ class VolumeDefinitions:
             self.cluster.devices.delete(content)
             rd.contents.discard(number)
         self.cluster.numbers.minors.give_back(rd.volumes.pop(number).minor)
-        reply.success(codes.DELETED, f"Volume definition {number} of '{rd.name}' deleted.")
-        return reply

@@ -10,16 +10,15 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from lab.controller import bodies, versions
+from lab.controller import bodies
 from lab.controller.api.route import Call, Route, Stream
 
 _POLL = 0.1
 
 
 def _version(call: Call) -> Any:
-    release = versions.release(call.cluster.rest_version)
     return {
-        "version": release,
+        "version": call.cluster.linstor_version_text,
         "git_hash": "5f1a3d7c9e2b4a6088d1c3e5f70912b4d6a8cace",
         "build_time": "2026-06-02T09:00:00+00:00",
         "rest_api_version": call.cluster.rest_version_text,
