@@ -80,7 +80,7 @@ class LinstorController(Snapshots):
         properties: Mapping[str, str],
         drop: Sequence[str],
         size: Size | None,
-        dependent: bool = False,
+        dependent: bool,
     ) -> CloneResult:
         client = self._client
         # REST guide 1.2: a request with a field that the server does not know is never answered

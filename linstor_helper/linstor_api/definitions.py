@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Callable
 
 from linstor_helper import names
 from linstor_helper.errors import NotFoundError
 from linstor_helper.linstor_api import replies, views
+from linstor_helper.linstor_api.replies import Entry
 from linstor_helper.linstor_api.session import Session
 from linstor_helper.ports import ResourceDefinition
 from linstor_helper.units import Size
+
+# REST 1.26: Delete, Rename or Dynamic, the default; inherited from the resource group and the controller
+_RENAME = {"StorDriver/Zfs/DeleteStrategy": "Rename"}
 
 
 class Definitions(Session):
@@ -30,13 +34,8 @@ class Definitions(Session):
         self._change(self._client.raw, "POST", "/resource-groups/{}/spawn", group, body=body, about=about)
 
     def resource_definition(self, name: str) -> ResourceDefinition | None:
-        found = self._definition(name)
-        return None if found is None else views.resource_definition(found)
-
-    def _definition(self, name: str) -> Mapping[str, Any] | None:
-        """As LINSTOR tells it, with its volumes."""
         found = self._query(self._client.resource_dfn_list, True, [name])
-        return next((one for one in found if names.same(one["name"], name)), None)
+        return next((views.resource_definition(one) for one in found if names.same(one["name"], name)), None)
 
     def modify(self, name: str, properties: Mapping[str, str], drop: Sequence[str] = ()) -> None:
         """Raises NotFoundError."""
@@ -51,12 +50,24 @@ class Definitions(Session):
 
     def delete(self, name: str) -> bool:
         """Raises InUseError with the node.  What offline satellites delete later is told in ``warnings``."""
-        found = self._entries(self._client.resource_dfn_delete, name)
+        found = self._remove(name, self._client.resource_dfn_delete, name)
         if replies.first_error_code(found) == replies.HAS_SNAPSHOTS:
             self._delete_snapshots(name)
-            found = self._entries(self._client.resource_dfn_delete, name)
+            found = self._remove(name, self._client.resource_dfn_delete, name)
         self._settle(found, {"resource": name})
         return all(one.code != replies.W_NOT_FOUND for one in found)
+
+    def _remove(self, name: str, call: Callable[..., Any], *args: Any, **options: Any) -> list[Entry]:
+        """A call that takes a resource away.
+
+        A cluster may be set not to keep renamed what ZFS cannot delete yet.  LINSTOR refuses then (code 516), also
+        for diskless resources and on other storage, as long as there is a snapshot.  The definition decides more.
+        """
+        found = self._entries(call, *args, **options)
+        if replies.first_error_code(found) != replies.KEPT_BY_SNAPSHOTS:
+            return found
+        self.modify(name, _RENAME)
+        return self._entries(call, *args, **options)
 
     def _delete_snapshots(self, name: str) -> None:
         for one in self._query(self._client.snapshot_dfn_list, None, [name]):

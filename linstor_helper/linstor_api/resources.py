@@ -43,11 +43,15 @@ class Resources(Definitions):
         return [views.resource(one) for one in found if names.same(one["name"], name)]
 
     def place(self, name: str) -> None:
-        """Raises NoSpaceError when no node is left that suits, NotFoundError."""
+        """Raises NoSpaceError when no node is left that suits, NotFoundError.
+
+        The layers are told: LINSTOR takes those of the group, which need not be those of a copy, and forgets what
+        the definition had when it restores it or rolls it back.
+        """
+        stacks = [list(one.layers) for one in self.resources(name) if not one.diskless]
         path = "/resource-definitions/{}/autoplace"
-        self._change(
-            self._client.raw, "POST", path, name, body={"select_filter": {}}, about={"resource": name}
-        )
+        body = {"select_filter": {"layer_stack": stacks[0]} if stacks else {}}
+        self._change(self._client.raw, "POST", path, name, body=body, about={"resource": name})
 
     def make_available(self, name: str, node: str) -> None:
         """Raises NotFoundError when there is no such node or resource.
@@ -145,12 +149,13 @@ class Resources(Definitions):
             return False
         if here.diskless and not here.tie_breaker:
             about = {"resource": name, "node": here.node}
-            self._change(self._client.resource_delete, here.node, name, keep_tiebreaker=True, about=about)
+            call = self._client.resource_delete
+            self._settle(self._remove(name, call, here.node, name, keep_tiebreaker=True), about)
         return True
 
     def _unmake_available(self, name: str, node: str) -> bool:
         path = "/resource-definitions/{}/resources/{}/unmake-available"
-        found = self._entries(self._client.raw, "POST", path, name, node)
+        found = self._remove(name, self._client.raw, "POST", path, name, node)
         if replies.first_error_code(found) in _GONE:
             return False
         # That a disk stays is wanted, and told as a warning without a code.

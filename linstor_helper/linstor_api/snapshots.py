@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from linstor_helper.errors import NotFoundError
+from linstor_helper.errors import Error, NotReadyError
 from linstor_helper.linstor_api import replies, views
 from linstor_helper.linstor_api.resources import Resources
 from linstor_helper.ports import Snapshot
 
 _LIST = "/resource-definitions/{}/snapshots"
+
+# no replica is left: all nodes that have one are being evacuated
+_TAKE_CLASSES: dict[int, type[Error]] = {**replies.BY_CODE, replies.NOT_FOUND_RESOURCE: NotReadyError}
 
 
 class Snapshots(Resources):
@@ -28,7 +31,8 @@ class Snapshots(Resources):
     def take_snapshot(self, name: str, snapshot: str) -> None:
         """Raises NotFoundError; a replica that is offline gets none, which is told in ``warnings``."""
         about = {"snapshot": snapshot, "resource": name}
-        self._change(self._client.snapshot_create, [], name, snapshot, about=about)
+        call = self._client.snapshot_create
+        self._change(call, [], name, snapshot, about=about, classes=_TAKE_CLASSES)
 
     def delete_snapshot(self, name: str, snapshot: str) -> None:
         about = {"snapshot": snapshot, "resource": name}
@@ -44,19 +48,10 @@ class Snapshots(Resources):
     ) -> None:
         """Raises NotFoundError, NoSpaceError.
 
-        The layers of the snapshot's resources are those of the source; those of replicas that come later are what
-        the new definition says.
+        Replicas get layers, DRBD peer slots and encryption keys of the snapshot, whatever the group says.
         """
-        source = self._definition(name)
-        if source is None:
-            raise NotFoundError(f"LINSTOR has no resource {name}")
-        definition = {
-            "name": target,
-            "resource_group_name": group,
-            "props": dict(properties),
-            "layer_data": [{"type": one["type"]} for one in source.get("layer_data") or []],
-        }
         about = {"resource": target, "resource group": group}
+        definition = {"name": target, "resource_group_name": group, "props": dict(properties)}
         body = {"resource_definition": definition}
         self._change(self._client.raw, "POST", "/resource-definitions", body=body, about=about)
         about = {"snapshot": snapshot, "resource": name, "copy": target}

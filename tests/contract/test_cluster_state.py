@@ -36,7 +36,9 @@ def vm(controller: LinstorController) -> str:
 
 def clone(controller: LinstorController, source: str, name: str, **wishes: Any) -> Any:
     return controller.clone(
-        source, name, **{"group": None, "properties": {}, "drop": [], "size": None, **wishes}
+        source,
+        name,
+        **{"group": None, "properties": {}, "drop": [], "size": None, "dependent": False, **wishes},
     )
 
 

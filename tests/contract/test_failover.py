@@ -135,7 +135,7 @@ def test_a_service_that_took_the_place_of_the_controller(connect: Connect, page:
     with speaking(version, NOT_LINSTOR[page]) as other:
         controller = connect(other.url)
         with pytest.raises(UnknownOutcome, match="not from a LINSTOR controller"):
-            controller.place("vm-1")
+            controller.make_available("vm-1", "dave")
         with pytest.raises(ControllerUnavailable, match="not from a LINSTOR controller"):
             controller.resources("vm-1")
 
@@ -197,10 +197,16 @@ def test_a_query_that_is_a_post_is_repeated(serve: Serve, connect: Connect) -> N
 CHANGES: dict[str, Callable[[LinstorController], object]] = {
     "spawn": lambda one: one.spawn("one", "vm-9", SIZE, OWNER),
     "modify": lambda one: one.modify("vm-1", OWNER),
-    "delete": lambda one: one.delete("vm-1"),
+    "delete": lambda one: one.delete("vm-2"),
     "resize": lambda one: one.resize("vm-1", SIZE._replace(bytes=SIZE.bytes * 2)),
-    "clone": lambda one: one.clone("vm-1", "vm-9", group=None, properties={}, drop=[], size=None),
+    "clone": lambda one: one.clone(
+        "vm-1", "vm-9", group=None, properties={}, drop=[], size=None, dependent=False
+    ),
     "place": lambda one: one.place("vm-1"),
+    "take_snapshot": lambda one: one.take_snapshot("vm-1", "s2"),
+    "delete_snapshot": lambda one: one.delete_snapshot("vm-1", "s1"),
+    "roll_back": lambda one: one.roll_back("vm-1", "s1"),
+    "restore": lambda one: one.restore("vm-1", "s1", "vm-9", group="one", properties=OWNER),
     "make_available": lambda one: one.make_available("vm-1", "dave"),
 }
 
@@ -214,20 +220,25 @@ def test_a_change_without_an_answer_is_not_repeated(
     server = serve("1.29.1")
     controller = connect(server.url)
     controller.spawn("one", "vm-1", SIZE, OWNER)
+    controller.spawn("one", "vm-2", SIZE, OWNER)
+    controller.take_snapshot("vm-1", "s1")
     quick = connect(server.url, timeout=0.2)
     before = len(changes(server))
-    method = {"modify": "PUT", "resize": "PUT", "delete": "DELETE"}.get(change, "POST")
+    method = {"modify": "PUT", "resize": "PUT", "delete": "DELETE", "delete_snapshot": "DELETE"}.get(
+        change, "POST"
+    )
     server.faults.add(fault, method=method)
     with pytest.raises(UnknownOutcome, match=f"{server.port} did not answer.*may have taken effect"):
         CHANGES[change](quick)
     assert len(changes(server)) == before + 1
     took_effect = fault in ("lose_reply", "hang_after")
-    made = {one for one in ("vm-1", "vm-9") if quick.resource_definition(one)}
-    assert made == {
-        "spawn": {"vm-1", "vm-9"} if took_effect else {"vm-1"},
-        "clone": {"vm-1", "vm-9"} if took_effect else {"vm-1"},
-        "delete": set() if took_effect else {"vm-1"},
-    }.get(change, {"vm-1"})
+    definitions = {one for one in ("vm-1", "vm-2", "vm-9") if quick.resource_definition(one)}
+    effect = {"delete": {"vm-1"}, **dict.fromkeys(("spawn", "clone", "restore"), {"vm-1", "vm-2", "vm-9"})}
+    assert definitions == effect.get(change if took_effect else "", {"vm-1", "vm-2"})
+    snapshots = {one.name for one in quick.snapshots("vm-1")}
+    assert snapshots == {"take_snapshot": {"s1", "s2"}, "delete_snapshot": set()}.get(
+        change if took_effect else "", {"s1"}
+    )
     assert len(changes(server)) == before + 1
 
 

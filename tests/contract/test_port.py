@@ -160,7 +160,13 @@ def test_clone(subject: Subject) -> None:
     own = {"Aux/one/instance": "one", "Aux/one/vm": "7"}
     wanted = Size.of_mib(16)
     done = subject.controller.clone(
-        source, name, group=subject.group, properties=own, drop=["Aux/one/datastore"], size=wanted
+        source,
+        name,
+        group=subject.group,
+        properties=own,
+        drop=["Aux/one/datastore"],
+        size=wanted,
+        dependent=False,
     )
     assert finished(subject, source, name) == "COMPLETE"
     made = subject.controller.resource_definition(name)
@@ -180,7 +186,9 @@ def test_clone(subject: Subject) -> None:
 
 def test_clone_without_wishes(subject: Subject) -> None:
     source, name = subject.spawn(), subject.name()
-    done = subject.controller.clone(source, name, group=None, properties={}, drop=[], size=None)
+    done = subject.controller.clone(
+        source, name, group=None, properties={}, drop=[], size=None, dependent=False
+    )
     assert done == (True, True)
     assert finished(subject, source, name) == "COMPLETE"
     copy, origin = (subject.controller.resource_definition(one) for one in (name, source))
@@ -194,11 +202,15 @@ def test_clone_refused(subject: Subject) -> None:
     source, taken = subject.spawn(), subject.spawn()
     before = subject.controller.resource_definition(taken)
     with pytest.raises(ConflictError, match=taken):
-        subject.controller.clone(source, taken, group=None, properties={}, drop=[], size=None)
+        subject.controller.clone(
+            source, taken, group=None, properties={}, drop=[], size=None, dependent=False
+        )
     assert subject.controller.resource_definition(taken) == before
     name = subject.name()
     with pytest.raises(NotFoundError, match="OneTest-none"):
-        subject.controller.clone("OneTest-none", name, group=None, properties={}, drop=[], size=None)
+        subject.controller.clone(
+            "OneTest-none", name, group=None, properties={}, drop=[], size=None, dependent=False
+        )
     assert subject.controller.resource_definition(name) is None
 
 

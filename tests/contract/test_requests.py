@@ -79,12 +79,14 @@ def test_requests_per_method(server: ControllerServer, controller: LinstorContro
     assert cost() == [f"PUT {RD}/vm-1"]
     controller.modify("vm-1", {"Aux/one/vm": "1"})
     assert cost() == [f"PUT {RD}/vm-1"]
-    controller.clone("vm-1", "vm-2", group="one", properties=OWNER, drop=["Aux/one/vm"], size=SIZE)
+    controller.clone(
+        "vm-1", "vm-2", group="one", properties=OWNER, drop=["Aux/one/vm"], size=SIZE, dependent=False
+    )
     assert cost() == [f"POST {RD}/vm-1/clone"]
     controller.clone_state("vm-1", "vm-2")
     assert cost() == [f"GET {RD}/vm-1/clone/vm-2"]
     controller.place("vm-1")
-    assert cost() == [f"POST {RD}/vm-1/autoplace"]
+    assert cost() == [f"GET {RD}/vm-1/resources", f"POST {RD}/vm-1/autoplace"]
     controller.resize("vm-1", SIZE)
     assert cost() == [f"GET {RD}?resource_definitions=vm-1&with_volume_definitions=true"]
     controller.resize("vm-1", Size.of_mib(16))
