@@ -7,21 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 from linstor_helper import reverting
-from linstor_helper.actions.datastore.image import read_subject
+from linstor_helper.actions.datastore.image import change_content
 
 if TYPE_CHECKING:
     from linstor_helper.context import Context
 
 
 def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
-    subject = read_subject(context, args, stdin)
-    with context.locks.hold(subject.resource), context.undo() as undo:
-        reverting.revert(
-            subject.storage,
-            subject.resource,
-            subject.snapshot_id,
-            subject.owner,
-            undo,
-            context.log.warning,
-        )
+    change_content(context, args, stdin, reverting.revert)
     return ""

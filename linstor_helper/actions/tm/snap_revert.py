@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from linstor_helper import attach, reverting
+from linstor_helper import attach, detaching, reverting
 from linstor_helper.actions.tm.disk import read_snapshot_call
 
 if TYPE_CHECKING:
@@ -19,5 +19,10 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     warn = context.log.warning
     with context.locks.hold(subject.resource), context.undo() as undo:
         reverting.revert(subject.storage, subject.resource, snapshot_id, subject.owner, undo, warn)
-        attach.connect(subject.storage, subject.resource, subject.call.location, undo, warn)
+        attachment = attach.connect(
+            subject.storage, subject.resource, subject.call.location, undo, warn, shared=subject.found.shareable
+        )
+        if subject.found.exclusive:
+            # LINSTOR gives clients to the nodes that were tie-breakers.
+            detaching.withdraw(subject.storage, subject.resource, keep=attachment.node)
     return ""
