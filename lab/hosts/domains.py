@@ -8,6 +8,7 @@ for its turn is given up after 30 s. A frozen guest's agent refuses to freeze on
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -66,16 +67,16 @@ class _Domain:
 
     @property
     def running(self) -> bool:
-        return not self.ended and all(guest.alive for guest in self.guests.values())
+        return not self.ended and all(guest.alive for guest in list(self.guests.values()))
 
     @property
     def mounted(self) -> list[Guest]:
         """Disks with a file system that the agent can freeze."""
-        return [guest for guest in self.guests.values() if guest.writes]
+        return [guest for guest in list(self.guests.values()) if guest.writes]
 
     @property
     def frozen(self) -> bool:
-        return self.running and any(guest.cache.frozen for guest in self.guests.values())
+        return self.running and any(guest.cache.frozen for guest in list(self.guests.values()))
 
 
 class Domains:
@@ -198,7 +199,9 @@ def _freeze(domain: _Domain) -> int:
         except OSError as error:
             for other in frozen:
                 other.thaw()
-            raise _refusal("freeze", f"failed to freeze {guest.path}: {error.strerror}") from error
+            raise _refusal(
+                "freeze", f"failed to freeze {guest.path}: {os.strerror(error.errno or 0)}"
+            ) from error
         frozen.append(guest)
     return len(frozen)
 
