@@ -46,6 +46,8 @@ class Allocator:
                 disk = disks.image_disk(template, image, store, system)
                 image.vms.append(vm.id)
                 image.state = ImageState.USED_PERS if image.persistent else ImageState.USED
+                if image.snapshots and image.snapshots.records:
+                    vm.snapshots[int(template["DISK_ID"])] = image.snapshots.copy()
             disk["IMAGE_STATE"] = str(int(image.state))
         if "TARGET" not in disk:
             disk["TARGET"] = disks.target(disk, self._targets(vm))
@@ -76,11 +78,16 @@ class Allocator:
                 disk.update(disks.volatile_attributes(system))
 
     def release(self, vm: VirtualMachine, disk: dict[str, str]) -> None:
-        """Give the image of a disk back."""
+        """Give the image of a disk back; a persistent one keeps the disk's size and snapshots."""
         if disks.is_volatile(disk):
             return
         with self._inventory.lock:
             image = self._inventory.images[int(disk["IMAGE_ID"])]
+            known = vm.snapshots.pop(int(disk["DISK_ID"]), None)
+            if disks.writes_to_image(disk):
+                if int(disk["SIZE"]) > int(disk["ORIGINAL_SIZE"]):
+                    image.size_mb = int(disk["SIZE"])
+                image.snapshots = known.copy() if known and known.records else None
             image.vms.remove(vm.id)
             if not image.vms:
                 image.state = ImageState.READY
@@ -93,18 +100,17 @@ class Allocator:
         return record
 
     def next_record(self, vm: VirtualMachine, action: HistoryAction | None) -> None:
-        """Close the newest record and go on in a new one on the same host.
+        """Close the newest record and go on in a new one on the same host, which continues what the old one says.
 
-        `action` goes into the closed record; with None the new one continues with what the old one says.
+        `action` goes into the closed record, unless it is None.
         """
         last = vm.record
         last.etime = now()
         record = self.copy_record(vm, last)
         record.rstime = now()
-        if action is None:
-            record.action, record.retime = last.action, last.retime
-        else:
-            last.action, last.retime = action, now()
+        record.action, record.retime = last.action, last.retime
+        if action is not None:
+            last.action, last.retime = action, last.retime or now()
 
     @staticmethod
     def copy_record(vm: VirtualMachine, record: HistoryRecord) -> HistoryRecord:

@@ -25,6 +25,11 @@ def is_read_only(disk: Mapping[str, str]) -> bool:
     return disk.get("READONLY") == "YES"
 
 
+def writes_to_image(disk: Mapping[str, str]) -> bool:
+    """Whether the disk is the image itself, so that what happens to it stays when the VM has gone."""
+    return disk.get("PERSISTENT") == "YES"
+
+
 def persistent_type(image: Image) -> str:
     """``SHAREABLE``, ``IMMUTABLE`` or nothing."""
     return image.template.get("PERSISTENT_TYPE", "").upper()
@@ -62,7 +67,7 @@ def image_disk(
         DRIVER=image.format,
         ORIGINAL_SIZE=str(image.size_mb),
         SIZE=str(image.size_mb),
-        DISK_SNAPSHOT_TOTAL_SIZE="0",
+        DISK_SNAPSHOT_TOTAL_SIZE=str(image.snapshots.total_size if image.snapshots else 0),
         READONLY="YES" if read_only else "NO",
         SAVE="YES" if persistent else "NO",
         TYPE="CDROM" if cdrom else datastore.disk_type,

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from lab.one.model import DISK_TYPE_NUMBERS, Datastore, HistoryRecord, Host, Image, ImageType, VirtualMachine
+from lab.one.snapshots import Snapshots
 from lab.one.version import OneVersion
 from lab.one.xml import Attribute, cdata, element, field, template
 
@@ -86,14 +87,14 @@ def image(img: Image, ds: Datastore, version: OneVersion) -> str:
         field("RUNNING_VMS", len(img.vms)),
         field("CLONING_OPS", img.cloning_ops),
         field("CLONING_ID", img.cloning_id),
-        field("TARGET_SNAPSHOT", -1),
+        field("TARGET_SNAPSHOT", img.target_snapshot),
         field("DATASTORE_ID", ds.id),
         field("DATASTORE", ds.name),
         _ids("VMS", img.vms),
         field("CLONES"),
         field("APP_CLONES"),
         template("TEMPLATE", img.template),
-        template("SNAPSHOTS", {"ALLOW_ORPHANS": "NO", "CURRENT_BASE": -1, "NEXT_SNAPSHOT": 0}),
+        _snapshots(img.snapshots),
         optional("BACKUP_INCREMENTS", field("BACKUP_INCREMENTS")),
         optional("BACKUP_DISK_IDS", field("BACKUP_DISK_IDS")),
     )
@@ -149,8 +150,32 @@ def _virtual_machine(vm: VirtualMachine, history: Iterable[HistoryRecord], versi
         template("TEMPLATE", attributes),
         template("USER_TEMPLATE", vm.user_template),
         element("HISTORY_RECORDS", *(_history(vm.id, record, version) for record in history)),
+        *(_snapshots(vm.snapshots[one], one) for one in sorted(vm.snapshots)),
         backups if version.has("BACKUPS") else "",
     )
+
+
+def _snapshots(record: Snapshots | None, disk_id: int | None = None) -> str:
+    """``<SNAPSHOTS>`` of an image, or of the disk of a VM; a record that was cleared is empty."""
+    if record is None:
+        return field("SNAPSHOTS")
+    vectors = []
+    for one in record.records.values():
+        values: dict[str, str | int] = {"DATE": one.date, "ID": one.id, "PARENT": -1, "SIZE": one.size}
+        if one.name:
+            values["NAME"] = one.name
+        if one.id == record.active:
+            values["ACTIVE"] = "YES"
+        vectors.append(values)
+    attributes: dict[str, Attribute] = {
+        "ALLOW_ORPHANS": "YES" if record.next_id else "NO",
+        "CURRENT_BASE": -1,
+        "NEXT_SNAPSHOT": record.next_id,
+        "SNAPSHOT": vectors,
+    }
+    if disk_id is not None:
+        attributes["DISK_ID"] = disk_id
+    return template("SNAPSHOTS", attributes)
 
 
 def _history(vm_id: int, record: HistoryRecord, version: OneVersion) -> str:

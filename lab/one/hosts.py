@@ -20,6 +20,10 @@ class Guest(Protocol):
 
     def read(self, offset: int, length: int) -> bytes: ...
 
+    def size(self) -> int:
+        """Bytes that the disk has now."""
+        ...
+
     def close(self) -> object: ...
 
 

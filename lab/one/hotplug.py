@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from lab.one.allocation import Allocator
 from lab.one.disks import DiskTemplate
 from lab.one.errors import OneError
@@ -12,7 +10,7 @@ from lab.one.inventory import Inventory
 from lab.one.model import HistoryAction, LcmState, VirtualMachine, VmState
 from lab.one.scripts import Outcome, ScriptRunner
 from lab.one.transfer import TransferLines
-from lab.one.vmm import ActionFailed, Cancelled, Vmm
+from lab.one.vmm import Vmm
 
 
 class Hotplug:
@@ -43,7 +41,7 @@ class Hotplug:
         line = self._lines.create(vm, disk)
         if live:
             vm.lcm_state = LcmState.HOTPLUG
-            outcome = self._live(vm, lambda: self._vmm.attach(vm, disk, line))
+            outcome = self._vmm.attempt(vm, lambda: self._vmm.attach(vm, disk, line))
         else:
             vm.set_state(VmState.ACTIVE, LcmState.HOTPLUG_PROLOG_POWEROFF)
             outcome = self._scripts.script(vm, "prolog_attach", [line])
@@ -70,7 +68,7 @@ class Hotplug:
         self._allocator.next_record(vm, HistoryAction.DISK_DETACH if live else None)
         if live:
             vm.lcm_state = LcmState.HOTPLUG
-            outcome = self._live(vm, lambda: self._vmm.detach(vm, disk))
+            outcome = self._vmm.attempt(vm, lambda: self._vmm.detach(vm, disk))
         else:
             vm.set_state(VmState.ACTIVE, LcmState.HOTPLUG_EPILOG_POWEROFF)
             line = self._lines.remove(vm, disk)
@@ -83,16 +81,6 @@ class Hotplug:
         else:
             del disk["ATTACH"]
         return _back(vm, live)
-
-    def _live(self, vm: VirtualMachine, action: Callable[[], None]) -> Outcome:
-        try:
-            action()
-        except Cancelled:
-            return Outcome.OVERTAKEN
-        except ActionFailed as exc:
-            self._scripts.error(vm, str(exc))
-            return Outcome.FAILED
-        return Outcome.OK
 
 
 def _back(vm: VirtualMachine, live: bool) -> VirtualMachine:

@@ -50,7 +50,7 @@ class Hypervisor:
         self._faults: Counter[str] = Counter()
 
     def fail_next(self, action: str) -> None:
-        """Let the next ``deploy``, ``save``, ``restore``, ``shutdown``, ``cancel`` or ``migrate`` fail.
+        """Let the next ``deploy``, ``save``, ``restore``, ``shutdown``, ``cancel``, ``resize`` or ``migrate`` fail.
 
         It fails before it did anything; a ``migrate`` when the disks are open on both hosts.
         """
@@ -83,6 +83,23 @@ class Hypervisor:
         guest = domain.guests.pop(disk_id, None)
         if guest is not None:
             guest.close()
+
+    def resize(self, vm_id: int, host: str, disk_id: int, size: int, driver: str) -> None:
+        """Tell the guest that the disk has `size` MiB now; in a qcow2 image (`driver`) it writes that down.
+
+        qemu makes no device larger.
+        """
+        self._reach(host)
+        self._maybe_fail("resize")
+        domain = self._running(vm_id, host)
+        path, _ = domain.disks[disk_id]
+        wanted = size << 20
+        if driver == "qcow2":
+            self._run(
+                host, f"qemu-img resize -q -f qcow2 '{path}' {wanted}", f"Failed to resize disk {disk_id}"
+            )
+        elif domain.guests[disk_id].size() < wanted:
+            raise HypervisorError(f"Failed to resize disk {disk_id} on one-{vm_id}")
 
     def shutdown(self, vm_id: int, host: str) -> None:
         """The guest powers itself off: all its disks are closed. A guest with frozen file systems can not."""

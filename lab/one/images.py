@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 
-from lab.one import documents, messages
-from lab.one.calls import Call, Executor
+from lab.one import documents
+from lab.one.calls import Call
+from lab.one.datastore_drivers import DatastoreDrivers, fail, info, register, set_state
 from lab.one.errors import OneError
 from lab.one.inventory import Inventory
 from lab.one.model import Datastore, Image, ImageState, ImageType
@@ -21,14 +21,13 @@ REMOVAL_FAILED = (
 
 
 class ImageManager:
-    """Calls ``datastore/<DS_MAD>/<action>`` with the XML of the action."""
+    """What users do with images and datastores."""
 
     def __init__(
-        self, inventory: Inventory, executor: Executor, remotes: Path, version: OneVersion, datastores: str
+        self, inventory: Inventory, drivers: DatastoreDrivers, version: OneVersion, datastores: str
     ) -> None:
         self._inventory = inventory
-        self._executor = executor
-        self._remotes = remotes
+        self._drivers = drivers
         self._version = version
         self._datastores = datastores
 
@@ -80,15 +79,15 @@ class ImageManager:
             fs,
             template=dict(template),
         )
-        document = self.document(image)
-        self._register(image, store)
+        document = self._drivers.document(image)
+        register(self._inventory, image)
         if source:
             image.source = source
-            self._set_state(image, ImageState.READY)
+            set_state(image, ImageState.READY)
         elif path is not None:
-            self._copied(image, self._call(store, "cp", image.id, document))
+            self._copied(image, self._drivers.call(store, "cp", image.id, document))
         else:
-            self._made(image, self._call(store, "mkfs", image.id, document))
+            self._made(image, self._drivers.call(store, "mkfs", image.id, document))
         return image
 
     def clone(self, image_id: int, name: str, datastore: int | None = None) -> Image:
@@ -112,25 +111,25 @@ class ImageManager:
             cloning_id=original.id,
             template={key: value for key, value in original.template.items() if key != "ERROR"},
         )
-        document = self.document(image)
-        self._register(image, store)
+        document = self._drivers.document(image)
+        register(self._inventory, image)
         before = original.state
         original.cloning_ops += 1
         if before is ImageState.READY:
-            self._set_state(original, ImageState.CLONE)
-        call = self._call(store, "clone", image.id, document)
+            set_state(original, ImageState.CLONE)
+        call = self._drivers.call(store, "clone", image.id, document)
         words = call.stdout.split()
         if call.ok and words:
             image.source = words[0]
             if len(words) > 1:
                 image.format = words[1]
-            self._set_state(image, ImageState.READY)
+            set_state(image, ImageState.READY)
         else:
-            self._fail(image, f"Error cloning from Image {original.id}", _info(call))
+            fail(image, f"Error cloning from Image {original.id}", info(call))
         image.cloning_id = -1
         original.cloning_ops -= 1
         if original.cloning_ops == 0 and original.state is ImageState.CLONE:
-            self._set_state(original, ImageState.READY)
+            set_state(original, ImageState.READY)
         return image
 
     def delete(self, image_id: int, force: bool = False) -> Call | None:
@@ -145,11 +144,11 @@ class ImageManager:
         store = self._inventory.datastores[image.datastore_id]
         call = None
         if image.source:
-            document = self.document(image)
-            self._set_state(image, ImageState.DELETE)
-            call = self._call(store, "rm", image.id, document)
+            document = self._drivers.document(image)
+            set_state(image, ImageState.DELETE)
+            call = self._drivers.call(store, "rm", image.id, document)
             if not call.ok and not force:
-                self._fail(image, REMOVAL_FAILED, "")
+                fail(image, REMOVAL_FAILED, "")
                 return call
         with self._inventory.lock:
             del self._inventory.images[image_id]
@@ -165,15 +164,14 @@ class ImageManager:
         store = self._inventory.datastores[datastore]
         xml = documents.datastore(store, self._version)
         if not store.is_system:
-            call = self._call(store, "monitor", datastore, documents.driver_action(xml))
+            call = self._drivers.call(store, "monitor", datastore, documents.driver_action(xml))
         else:
             if not store.shared:
                 raise OneError(f"datastore {datastore} is not SHARED: its hosts report the capacity")
             extra = f"<DATASTORE_LOCATION>{self._datastores}</DATASTORE_LOCATION>"
             if vm_disks is not None:
                 extra += f"<MONITOR_VM_DISKS>{int(vm_disks)}</MONITOR_VM_DISKS>"
-            path = self._remotes / "tm" / store.tm_mad / "monitor"
-            call = self._start(path, datastore, documents.driver_action(xml, extra))
+            call = self._drivers.monitor_system(store, documents.driver_action(xml, extra))
         if call.ok:
             values = dict(word.split("=", 1) for word in call.stdout.split() if "=" in word)
             store.total_mb = int(values.get("TOTAL_MB", 0))
@@ -181,71 +179,35 @@ class ImageManager:
             store.used_mb = int(values.get("USED_MB", 0))
         return call
 
-    def _call(self, store: Datastore, action: str, request: int, document: str) -> Call:
-        return self._start(self._remotes / "datastore" / store.ds_mad / action, request, document)
-
-    def _start(self, path: Path, request: int, document: str) -> Call:
-        encoded = base64.b64encode(document.encode()).decode()
-        if self._version.datastore_xml_on_stdin:
-            return self._executor.run(path, [str(request)], encoded)
-        return self._executor.run(path, [encoded, str(request)])
-
     def _stat(self, path: str, kind: ImageType, size: str, store: Datastore) -> int:
         document = documents.driver_action(
             documents.stat_image(path, kind, size, self._version),
             documents.datastore(store, self._version),
         )
-        call = self._call(store, "stat", self._inventory.next_request_id(), document)
+        call = self._drivers.call(store, "stat", self._inventory.next_request_id(), document)
         answer = call.stdout.strip() if call.ok else call.user_error
         if not call.ok or not answer.isdigit():
             raise OneError(f"[one.image.allocate] Cannot parse image SIZE: {answer}")
         return int(answer)
 
-    def document(self, image: Image) -> str:
-        """The XML of an action on an image, in the state in which the image is now."""
-        store = self._inventory.datastores[image.datastore_id]
-        return documents.driver_action(
-            documents.image(image, store, self._version), documents.datastore(store, self._version)
-        )
-
-    def _register(self, image: Image, store: Datastore) -> None:
-        with self._inventory.lock:
-            self._inventory.images[image.id] = image
-            store.images.append(image.id)
-
     def _copied(self, image: Image, call: Call) -> None:
         words = call.stdout.split()
         if not call.ok or not words:
-            self._fail(image, "Error copying image in the datastore", _info(call))
+            fail(image, "Error copying image in the datastore", info(call))
             return
         image.source = words[0]
         if self._version.copy_prints_format:
             if len(words) < 2:
-                self._fail(image, "CP operation succeeded but image FORMAT was not returned.", "")
+                fail(image, "CP operation succeeded but image FORMAT was not returned.", "")
                 return
             image.format = words[1]
-        self._set_state(image, ImageState.READY)
+        set_state(image, ImageState.READY)
 
     def _made(self, image: Image, call: Call) -> None:
         if not call.ok:
-            self._fail(image, "Error creating datablock", _info(call))
+            fail(image, "Error creating datablock", info(call))
             return
         # From 6.0 on the complete line becomes SOURCE, a format after it included.
         line = call.stdout.strip()
         image.source = line if self._version.copy_prints_format else line.split(" ")[0]
-        self._set_state(image, ImageState.READY)
-
-    def _fail(self, image: Image, prefix: str, info: str) -> None:
-        text = messages.image_error_attribute(messages.with_reason(prefix, info))
-        image.template["ERROR"] = text
-        self._set_state(image, ImageState.ERROR)
-
-    @staticmethod
-    def _set_state(image: Image, state: ImageState) -> None:
-        # oned updates PREV_STATE whenever it stores an image, so nobody sees them differ later on.
-        image.state = image.prev_state = state
-
-
-def _info(call: Call) -> str:
-    """The info field of the driver's answer: stdout of a success, the error text of a failure."""
-    return call.stdout.strip() if call.ok else call.user_error
+        set_state(image, ImageState.READY)

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from lab.one.snapshots import Snapshots
+
 
 class ImageType(IntEnum):
     OS = 0
@@ -58,6 +60,9 @@ class LcmState(IntEnum):
     BOOT_POWEROFF = 20
     BOOT_SUSPENDED = 21
     BOOT_STOPPED = 22
+    HOTPLUG_SAVEAS = 26
+    HOTPLUG_SAVEAS_POWEROFF = 27
+    HOTPLUG_SAVEAS_SUSPENDED = 28
     SHUTDOWN_UNDEPLOY = 29
     EPILOG_UNDEPLOY = 30
     PROLOG_UNDEPLOY = 31
@@ -80,8 +85,20 @@ class LcmState(IntEnum):
     BOOT_STOPPED_FAILURE = 48
     PROLOG_RESUME_FAILURE = 49
     PROLOG_UNDEPLOY_FAILURE = 50
+    DISK_SNAPSHOT_POWEROFF = 51
+    DISK_SNAPSHOT_REVERT_POWEROFF = 52
+    DISK_SNAPSHOT_DELETE_POWEROFF = 53
+    DISK_SNAPSHOT_SUSPENDED = 54
+    DISK_SNAPSHOT_DELETE_SUSPENDED = 56
+    DISK_SNAPSHOT = 57
+    DISK_SNAPSHOT_DELETE = 59
     PROLOG_MIGRATE_UNKNOWN = 60
     PROLOG_MIGRATE_UNKNOWN_FAILURE = 61
+    DISK_RESIZE = 62
+    DISK_RESIZE_POWEROFF = 63
+    DISK_RESIZE_UNDEPLOYED = 64
+    HOTPLUG_SAVEAS_UNDEPLOYED = 67
+    HOTPLUG_SAVEAS_STOPPED = 68
 
 
 class HostState(IntEnum):
@@ -107,8 +124,12 @@ class HistoryAction(IntEnum):
     POWEROFF_HARD = 20
     DISK_ATTACH = 21
     DISK_DETACH = 22
+    DISK_SNAPSHOT_CREATE = 25
+    DISK_SNAPSHOT_DELETE = 26
     TERMINATE = 27
     TERMINATE_HARD = 28
+    DISK_RESIZE = 29
+    DISK_SNAPSHOT_REVERT = 41
     MONITOR = 44
     POFF_MIGRATE = 48
     POFF_HARD_MIGRATE = 49
@@ -177,9 +198,12 @@ class Image:
     prev_state: ImageState = ImageState.INIT
     cloning_id: int = -1
     cloning_ops: int = 0
+    target_snapshot: int = -1
+    snapshots: Snapshots | None = field(default_factory=Snapshots)
     vms: list[int] = field(default_factory=list)
     template: dict[str, str] = field(default_factory=dict)
     regtime: int = field(default_factory=lambda: int(time.time()))
+    """`snapshots` is None when their record was cleared, so that ids start anew."""
 
     @property
     def error(self) -> str:
@@ -209,7 +233,10 @@ class HistoryRecord:
 
 @dataclass
 class VirtualMachine:
-    """A VM; each disk is its DISK vector, values are strings as OpenNebula prints them."""
+    """A VM; each disk is its DISK vector, values are strings as OpenNebula prints them.
+
+    `snapshots` maps ids of disks to what has been written down about their snapshots.
+    """
 
     id: int
     name: str
@@ -218,6 +245,7 @@ class VirtualMachine:
     state: VmState = VmState.PENDING
     lcm_state: LcmState = LcmState.LCM_INIT
     history: list[HistoryRecord] = field(default_factory=list)
+    snapshots: dict[int, Snapshots] = field(default_factory=dict)
     user_template: dict[str, str] = field(default_factory=dict)
     deploy_id: str = ""
     tm_mad_system: str = ""

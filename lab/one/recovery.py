@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lab.one.allocation import now
 from lab.one.errors import OneError
 from lab.one.lifecycle import BOOTS, EPILOGS, LEAVING, MIGRATING, PROLOGS, Lifecycle
 from lab.one.model import HistoryAction, HistoryRecord, LcmState, VirtualMachine, VmState
+from lab.one.operations import DiskOperation
 from lab.one.scripts import ScriptRunner
 from lab.one.transfer import TransferLines
 from lab.one.vmm import Vmm
@@ -26,13 +29,31 @@ _BY_TRANSFER_DRIVER = (
     *EPILOGS,
     LcmState.HOTPLUG_PROLOG_POWEROFF,
     LcmState.HOTPLUG_EPILOG_POWEROFF,
+    LcmState.HOTPLUG_SAVEAS_POWEROFF,
+    LcmState.HOTPLUG_SAVEAS_SUSPENDED,
+    LcmState.DISK_SNAPSHOT_POWEROFF,
+    LcmState.DISK_SNAPSHOT_REVERT_POWEROFF,
+    LcmState.DISK_SNAPSHOT_DELETE_POWEROFF,
+    LcmState.DISK_SNAPSHOT_SUSPENDED,
+    LcmState.DISK_SNAPSHOT_DELETE_SUSPENDED,
+    LcmState.DISK_SNAPSHOT_DELETE,
+    LcmState.DISK_RESIZE_POWEROFF,
+    LcmState.DISK_RESIZE_UNDEPLOYED,
 )
 
 
 class Recovery:
     """All raise OneError where oned has nothing to offer for the VM's state."""
 
-    def __init__(self, life: Lifecycle, lines: TransferLines, scripts: ScriptRunner, vmm: Vmm) -> None:
+    def __init__(
+        self,
+        life: Lifecycle,
+        lines: TransferLines,
+        scripts: ScriptRunner,
+        vmm: Vmm,
+        operations: Iterable[DiskOperation],
+    ) -> None:
+        self._operations = {state: one for one in operations for state in one.states}
         self._life = life
         self._lines = lines
         self._scripts = scripts
@@ -57,6 +78,10 @@ class Recovery:
 
     def success(self, vm: VirtualMachine) -> VirtualMachine:
         """The administrator says that the step is done; no transfer driver is called for it."""
+        operation = self._operation(vm)
+        if operation is not None:
+            operation.succeeded(vm)
+            return vm
         vm.lcm_state = _BASE.get(vm.lcm_state, vm.lcm_state)
         if vm.lcm_state in PROLOGS:
             self._life.prolog_succeeded(vm)
@@ -76,6 +101,10 @@ class Recovery:
 
     def failure(self, vm: VirtualMachine) -> VirtualMachine:
         """The step has failed. A migration whose prolog had failed is given up, without a transfer call."""
+        operation = self._operation(vm)
+        if operation is not None:
+            operation.failed(vm)
+            return vm
         state = vm.lcm_state
         if state in MIGRATING.values():
             vm.lcm_state = _BASE[state]
@@ -116,7 +145,8 @@ class Recovery:
     def recreate(self, vm: VirtualMachine) -> VirtualMachine:
         """DELETE of everything, then PENDING; deploy it to go on.
 
-        Of a stopped or undeployed VM nothing is deleted: its next prolog meets its old volumes.
+        Of a stopped or undeployed VM nothing is deleted: its next prolog meets its old volumes. Snapshots of copies
+        are forgotten in any case, so that their ids start anew.
         """
         if vm.state is VmState.DONE:
             raise OneError("[one.vm.recover] Cannot delete-recreate a VM already in DONE state")
@@ -128,12 +158,17 @@ class Recovery:
             vm.set_state(VmState.ACTIVE, LcmState.CLEANUP_RESUBMIT)
             self._clean_up(vm, lcm_state if state is VmState.ACTIVE else LcmState.RUNNING)
             vm.deploy_id = ""
+        for disk in vm.disks:
+            if disk.get("CLONE") == "YES" and vm.snapshots.pop(int(disk["DISK_ID"]), None):
+                del disk["DISK_SNAPSHOT_TOTAL_SIZE"]
         vm.set_state(VmState.PENDING)
         return vm
 
     def _clean_up(self, vm: VirtualMachine, state: LcmState) -> None:
         """Cancel what runs, then DELETE: by a script, or by the hypervisor driver, which ignores failures."""
         vm.transfers += 1
+        if state in self._operations:
+            self._operations[state].abandoned(vm)
         record = vm.record
         record.etime = record.etime or now()
         base = _BASE.get(state, state)
@@ -154,6 +189,13 @@ class Recovery:
             self._vmm.cleanup(vm, [record, vm.previous], self._lines.cleanup(vm))
         else:
             self._vmm.cleanup(vm, [record], self._lines.cleanup(vm))
+
+    def _operation(self, vm: VirtualMachine) -> DiskOperation | None:
+        """The one that is going on, if there is one; what its driver answers later is not heard."""
+        operation = self._operations.get(vm.lcm_state) if vm.state is VmState.ACTIVE else None
+        if operation is not None:
+            vm.transfers += 1
+        return operation
 
     @staticmethod
     def _stamp(record: HistoryRecord, state: LcmState) -> None:

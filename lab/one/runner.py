@@ -10,11 +10,16 @@ from typing import Union
 from lab.one import configuration
 from lab.one.allocation import Allocator
 from lab.one.calls import Call, Executor
+from lab.one.datastore_drivers import DatastoreDrivers
+from lab.one.disk_resizing import DiskResizing
+from lab.one.disk_saving import DiskSaving
+from lab.one.disk_snapshots import DiskSnapshots
 from lab.one.disks import DiskTemplate
 from lab.one.errors import OneError
 from lab.one.hosts import HostAccess
 from lab.one.hotplug import Hotplug
 from lab.one.hypervisor import Hypervisor
+from lab.one.image_snapshots import ImageSnapshots
 from lab.one.images import ImageManager
 from lab.one.install import CHECKOUT, Installation, driver_environment, install
 from lab.one.inventory import Inventory
@@ -68,21 +73,32 @@ class Oned:
         self.hypervisor = Hypervisor(host_access)
         location = self.tree.datastore_location
         self.lines = TransferLines(front_end, location)
-        self._images = ImageManager(self.inventory, self.executor, self.tree.remotes, self.version, location)
-        self.image_create = self._images.create
-        self.image_clone = self._images.clone
-        self.image_delete = self._images.delete
-        self.image_document = self._images.document
-        self.ds_monitor = self._images.monitor
-        self._assemble_machines()
+        drivers_of_images = DatastoreDrivers(self.inventory, self.executor, self.tree.remotes, self.version)
+        self._assemble_images(drivers_of_images)
+        self._assemble_machines(drivers_of_images)
 
-    def _assemble_machines(self) -> None:
+    def _assemble_images(self, drivers: DatastoreDrivers) -> None:
+        images = ImageManager(self.inventory, drivers, self.version, self.tree.datastore_location)
+        self.image_create = images.create
+        self.image_clone = images.clone
+        self.image_delete = images.delete
+        self.image_document = drivers.document
+        self.ds_monitor = images.monitor
+        snapshots = ImageSnapshots(self.inventory, drivers, self.version)
+        self.image_snapshot_delete = snapshots.delete
+        self.image_snapshot_revert = snapshots.revert
+        self.image_snapshot_flatten = snapshots.flatten
+
+    def _assemble_machines(self, drivers: DatastoreDrivers) -> None:
         inventory, version, lines = self.inventory, self.version, self.lines
         allocator = Allocator(inventory)
         scripts = ScriptRunner(self.executor, self.tree.remotes, version, self.tree.vms)
         vmm = Vmm(inventory, version, lines, self.hypervisor, scripts)
         life = Lifecycle(allocator, lines, scripts, vmm)
-        recovery = Recovery(life, lines, scripts, vmm)
+        snapshots = DiskSnapshots(inventory, version, allocator, lines, scripts, vmm)
+        resizing = DiskResizing(inventory, allocator, lines, scripts, vmm)
+        saving = DiskSaving(inventory, version, allocator, lines, scripts, drivers)
+        recovery = Recovery(life, lines, scripts, vmm, (snapshots, resizing, saving))
         self._machines = Machines(inventory, allocator, life, recovery)
         hotplug = Hotplug(inventory, allocator, lines, scripts, vmm)
         power = Power(inventory, allocator, life, self._machines)
@@ -96,6 +112,13 @@ class Oned:
         self.vm_undeploy = power.undeploy
         self.vm_resume = power.resume
         self.vm_migrate = migration.migrate
+        self.vm_disk_snapshot_create = snapshots.create
+        self.vm_disk_snapshot_delete = snapshots.delete
+        self.vm_disk_snapshot_revert = snapshots.revert
+        self.vm_disk_resize = resizing.resize
+        self.vm_disk_resize_unchecked = resizing.force
+        self.vm_disk_saveas = saving.save_as
+        self.vmm_environment = scripts.vmm_environment
         self.host_state = migration.host_state
         self._recoveries = {
             "retry": recovery.retry,
@@ -168,6 +191,15 @@ class Oned:
         if operation not in self._recoveries:
             raise OneError(f"unknown recover operation {operation!r}")
         return self._recoveries[operation](vm)
+
+    def vm_update(self, vm: VirtualMachine, template: str) -> VirtualMachine:
+        """`onevm update --append` of the user's attributes: lines of ``KEY=value`` or ``KEY="value"``."""
+        for line in template.splitlines():
+            key, equals, value = line.strip().partition("=")
+            if not equals:
+                raise OneError(f"[one.vm.update] Cannot update template. syntax error in {line!r}")
+            vm.user_template[key.strip().upper()] = value.strip().strip('"')
+        return vm
 
     def host_error(self, name: str) -> Host:
         """The host does not answer any more: it is in ERROR, its running VMs are UNKNOWN."""

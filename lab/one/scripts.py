@@ -12,12 +12,22 @@ from lab.one import messages
 from lab.one.calls import Call, Executor
 from lab.one.model import VirtualMachine
 from lab.one.version import OneVersion
+from linstor_helper import oned_conf
 
-# one_vmm_exec exports its rc file to the transfer scripts that it runs itself.
-VMM_ENVIRONMENT = {
-    "LIVE_DISK_SNAPSHOTS": "kvm-linstor kvm-qcow2 kvm-shared kvm-ceph kvm-ssh",
-    "VNMAD_LOCAL_ACTIONS": "elastic-post elastic-clean",
-}
+_LIVE_DISK_SNAPSHOTS = ("kvm-qcow2", "kvm-shared", "kvm-ceph", "kvm-ssh")
+
+
+def _vmm_environment() -> dict[str, str]:
+    ours = next(one.words for one in oned_conf.APPENDED if one.setting == "LIVE_DISK_SNAPSHOTS")
+    return {
+        "LIVE_DISK_SNAPSHOTS": " ".join((*_LIVE_DISK_SNAPSHOTS, *ours)),
+        "VNMAD_LOCAL_ACTIONS": "elastic-post elastic-clean",
+    }
+
+
+VMM_ENVIRONMENT = _vmm_environment()
+"""What one_vmm_exec exports from its rc file to the transfer scripts that it runs itself."""
+
 FAILED_SCRIPT = "Error executing image transfer script"
 
 
@@ -37,6 +47,7 @@ class ScriptRunner:
         self._remotes = remotes
         self._version = version
         self._vms_location = vms_location
+        self.vmm_environment = dict(VMM_ENVIRONMENT)
 
     def directory(self, vm: VirtualMachine) -> Path:
         """Where oned keeps its own files of the VM."""
@@ -63,7 +74,7 @@ class ScriptRunner:
 
     def step(self, line: str, document: str = "") -> Call:
         """Run one line as a step of the hypervisor driver; `document` goes to standard input in base64."""
-        return self._line(line, VMM_ENVIRONMENT, base64.b64encode(document.encode()).decode())
+        return self._line(line, self.vmm_environment, base64.b64encode(document.encode()).decode())
 
     def error(self, vm: VirtualMachine, message: str) -> None:
         """Set the ERROR attribute that the user sees."""

@@ -97,6 +97,33 @@ class TransferLines:
         hosts = f"{vm.previous.host} {stay.host}"
         return f"{hook}MIGRATE {stay.tm_mad} {hosts} {self.directory(vm)} {vm.id} {stay.ds_id}"
 
+    def snapshot(
+        self, vm: VirtualMachine, disk: Mapping[str, str], step: str, snapshot: int, live: bool = False
+    ) -> str:
+        """SNAP_CREATE, SNAP_DELETE or SNAP_REVERT (`step` without ``SNAP_``) of one disk."""
+        action = _with_suffix(f"SNAP_{step}_LIVE" if live else f"SNAP_{step}", disk)
+        where = f"{vm.host}:{self.disk_path(vm, disk)}"
+        return f"{action} {disk['TM_MAD']} {where} {snapshot} {vm.id} {disk['DATASTORE_ID']}"
+
+    def resize(self, vm: VirtualMachine, disk: Mapping[str, str]) -> str:
+        """RESIZE to the SIZE that the disk has; on the VM's last host also when it is undeployed."""
+        tm, datastore = _owner(disk, vm.record)
+        where = f"{vm.host}:{self.disk_path(vm, disk)}"
+        return f"{_with_suffix('RESIZE', disk)} {tm} {where} {disk['SIZE']} {vm.id} {datastore}"
+
+    def save_as(
+        self,
+        vm: VirtualMachine,
+        disk: Mapping[str, str],
+        target: str,
+        snapshot: int,
+        on_front_end: bool = False,
+    ) -> str:
+        """CPDS of a disk, or with a `snapshot` other than -1 of that, to the SOURCE of an image."""
+        where = f"{self._front_end if on_front_end else vm.host}:{self.disk_path(vm, disk)}"
+        tail = f"{target} {snapshot} {vm.id} {disk['DATASTORE_ID']}"
+        return f"{_with_suffix('CPDS', disk)} {disk['TM_MAD']} {where} {tail}"
+
     def context(self, vm: VirtualMachine, files: list[str]) -> str:
         """CONTEXT with the files to put on the ISO (``path`` or ``path:'name'``)."""
         assert vm.context is not None

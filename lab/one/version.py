@@ -83,6 +83,16 @@ class OneVersion(NamedTuple):
         return self >= (7, 2, 0)
 
     @property
+    def revert_restores_size(self) -> bool:
+        """6.8.3 and later give a disk or image the SIZE of the snapshot that it is reverted to."""
+        return self >= (6, 8, 3)
+
+    @property
+    def saves_disks_of_vms_on_the_front_end(self) -> bool:
+        """6.0 and later save disks of stopped and undeployed VMs."""
+        return self >= (6, 0, 0)
+
+    @property
     def keeps_documents_with_the_vm(self) -> bool:
         """6.0 and later put vm.xml and ds.xml into the VM's directory before it is deployed."""
         return self >= (6, 0, 0)

@@ -11,7 +11,7 @@ from lab.one.calls import Call
 from lab.one.hypervisor import Hypervisor, HypervisorError
 from lab.one.inventory import Inventory
 from lab.one.model import HistoryAction, HistoryRecord, VirtualMachine
-from lab.one.scripts import ScriptRunner
+from lab.one.scripts import Outcome, ScriptRunner
 from lab.one.transfer import TransferLines
 from lab.one.version import OneVersion
 
@@ -116,6 +116,35 @@ class Vmm:
         call = self._step(vm, self._lines.remove(vm, disk))
         if not call.ok:
             raise _failed("DETACHDISK", call)
+
+    def snapshot(self, vm: VirtualMachine, disk: dict[str, str], line: str) -> None:
+        """The transfer line, when the transfer driver of the disk is listed in LIVE_DISK_SNAPSHOTS."""
+        listed = self._scripts.vmm_environment["LIVE_DISK_SNAPSHOTS"].split()
+        if f"kvm-{disk['TM_MAD']}" not in listed:
+            name = "DISKSNAPSHOTCREATE"
+            raise ActionFailed(f"{name}: Cannot perform a live {name} operation")
+        call = self._step(vm, line)
+        if not call.ok:
+            raise _failed("DISKSNAPSHOTCREATE", call)
+
+    def resize(self, vm: VirtualMachine, disk: dict[str, str], line: str) -> None:
+        """The transfer line, then the domain."""
+        call = self._step(vm, line)
+        if not call.ok:
+            raise _failed("RESIZEDISK", call)
+        disk_id, size = int(disk["DISK_ID"]), int(disk["SIZE"])
+        self._do("RESIZEDISK", self._hypervisor.resize, vm.id, vm.host, disk_id, size, disk["DRIVER"])
+
+    def attempt(self, vm: VirtualMachine, action: Callable[[], None]) -> Outcome:
+        """Run an action, and write its failure into the VM."""
+        try:
+            action()
+        except Cancelled:
+            return Outcome.OVERTAKEN
+        except ActionFailed as exc:
+            self._scripts.error(vm, str(exc))
+            return Outcome.FAILED
+        return Outcome.OK
 
     def cleanup(self, vm: VirtualMachine, records: Iterable[HistoryRecord], lines: Iterable[str]) -> None:
         """Power the VM off wherever it may run, then the lines; whatever fails, the rest is done."""

@@ -45,10 +45,14 @@ case $kind.${action%.*} in
 esac
 """
 ACTIONS = {
-    "datastore": ("stat", "cp", "mkfs", "clone", "rm", "monitor"),
+    "datastore": (
+        *("stat", "cp", "mkfs", "clone", "rm", "monitor", "export"),
+        *("snap_delete", "snap_revert", "snap_flatten"),
+    ),
     "tm": (
         *("clone", "ln", "mkimage", "mkswap", "context", "delete", "mvds", "mv", "monitor"),
-        *("premigrate", "postmigrate", "failmigrate"),
+        *("premigrate", "postmigrate", "failmigrate", "cpds", "resize"),
+        *("snap_create", "snap_create_live", "snap_delete", "snap_revert"),
     ),
 }
 
@@ -70,6 +74,9 @@ class FileGuest:
     def read(self, offset: int, length: int) -> bytes:
         self._stream.seek(offset)
         return self._stream.read(length)
+
+    def size(self) -> int:
+        return self._stream.seek(0, 2)
 
     def close(self) -> None:
         self._stream.close()
