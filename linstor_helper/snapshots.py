@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Callable
 
+from linstor_helper import volumes
 from linstor_helper.errors import (
     CannotSnapshot,
     ConflictError,
@@ -39,10 +40,11 @@ def find(known: Sequence[Snapshot], label: str) -> Snapshot | None:
 def take(storage: Storage, name: str, label: str, warn: Warn, quiet: Quiet = nullcontext) -> None:
     """Takes a snapshot of a volume and makes sure that LINSTOR has it.
 
-    A replica whose node is offline or being evacuated has no part in it; that is warned of.
+    Replicas that still sync are waited for a while, before anybody is kept quiet.  A replica whose node is offline or being evacuated has no part in it; that is warned of.
     Raises CannotSnapshot, NotReadyError while a replica is not up to date, ConflictError when the name is taken.
     """
     controller = storage.controller
+    resources = _wait_until_synced(storage, name)
     try:
         with quiet():
             controller.take_snapshot(name, label)
@@ -58,7 +60,7 @@ def take(storage: Storage, name: str, label: str, warn: Warn, quiet: Quiet = nul
     except BaseException:
         _discard_quietly(controller, name, label, warn)
         raise
-    left_out = sorted(one.node for one in controller.resources(name) if _has_no_part(one, taken))
+    left_out = sorted(one.node for one in resources if _has_no_part(one, taken))
     if left_out:
         warn(f"snapshot {label} of {name} is not on {' and '.join(left_out)}, which LINSTOR left out")
 
@@ -70,6 +72,21 @@ def delete(controller: Controller, name: str, known: Sequence[Snapshot], label: 
         return False
     controller.delete_snapshot(name, found.name)
     return True
+
+
+def _wait_until_synced(storage: Storage, name: str) -> Sequence[Resource]:
+    """The resources of the volume; should one sync for longer, LINSTOR says so itself."""
+    resources: Sequence[Resource] = ()
+    for _ in attempts(storage.clock, volumes.SYNCS, first=0.2):
+        resources = storage.controller.resources(name)
+        if not any(_syncs(one) for one in resources):
+            break
+    return resources
+
+
+def _syncs(resource: Resource) -> bool:
+    present = not (resource.diskless or resource.deleting or resource.silent)
+    return present and resource.disk_state in ("Inconsistent", "Outdated", "Consistent")
 
 
 def _wait_until_taken(storage: Storage, name: str, label: str) -> Snapshot:

@@ -39,8 +39,8 @@ from linstor_helper.waiting import attempts
 _CLONE_SETTLES = 60.0
 """Seconds for which a clone may be FAILED only because a node of it is not online just now."""
 
-_SYNCS = 30.0
-"""Seconds for which a replica of an image may still be syncing when a clone of it is wanted."""
+SYNCS = 30.0
+"""Seconds for which a replica may still be syncing when a copy of the volume is wanted."""
 
 CLOSES = 30.0
 """Seconds for which a copy that was cut short may still have the device open on its host."""
@@ -111,7 +111,7 @@ def ensure_clone(
         return _retry(
             NotReadyError,
             clock,
-            _SYNCS,
+            SYNCS,
             lambda: controller.clone(
                 source,
                 name,
