@@ -81,6 +81,11 @@ def changes(server: ControllerServer) -> Sequence[str]:
     return [one for one in calls(server) if not one.startswith("GET")]
 
 
+def json_reply(body: bytes, status: bytes = b"200 OK") -> bytes:
+    head = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    return head % (status, len(body)) + body
+
+
 @dataclass
 class Speaker:
     """``asked`` counts the connections."""

@@ -20,17 +20,12 @@ from linstor_helper.linstor_api.connection import Patience
 from linstor_helper.linstor_api.credentials import Credentials
 from linstor_helper.linstor_api.transport import Transport
 
-from .support import OWNER, SIZE, calls, changes, open_controller, speaking
+from .support import OWNER, SIZE, calls, changes, json_reply, open_controller, speaking
 
 Serve = Callable[..., ControllerServer]
 Connect = Callable[..., LinstorController]
 
 PAGE = b"<html><body>Not here</body></html>"
-
-
-def json_reply(body: bytes, status: bytes = b"200 OK") -> bytes:
-    head = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
-    return head % (status, len(body)) + body
 
 
 NOT_LINSTOR = {
@@ -233,7 +228,8 @@ def test_a_change_without_an_answer_is_not_repeated(
     assert len(changes(server)) == before + 1
     took_effect = fault in ("lose_reply", "hang_after")
     definitions = {one for one in ("vm-1", "vm-2", "vm-9") if quick.resource_definition(one)}
-    effect = {"delete": {"vm-1"}, **dict.fromkeys(("spawn", "clone", "restore"), {"vm-1", "vm-2", "vm-9"})}
+    made = {"vm-1", "vm-2", "vm-9"}
+    effect = {"delete": {"vm-1"}, "spawn": made, "clone": made, "restore": made}
     assert definitions == effect.get(change if took_effect else "", {"vm-1", "vm-2"})
     snapshots = {one.name for one in quick.snapshots("vm-1")}
     assert snapshots == {"take_snapshot": {"s1", "s2"}, "delete_snapshot": set()}.get(
