@@ -125,6 +125,15 @@ DS_MAD_CONF = (
     Key("MARKETPLACE_ACTIONS", "export", "Sunstone offers to export images to a marketplace."),
 )
 
+LINES = (
+    Key(
+        "VM_RESTRICTED_ATTR",
+        "LINSTOR_SNAPSHOT_LIMIT",
+        "Only oneadmin's group may say for a VM how many snapshots its disks may have.",
+    ),
+)
+"""Lines of their own, beside those of the same name that OpenNebula brings along."""
+
 APPENDED = (
     Appended(
         "oned.conf", "TM_MAD", "-d", (DRIVER,), ",", "oned starts `tm/` scripts of listed drivers only."
@@ -160,9 +169,10 @@ def ds_mad_conf(version: Version) -> dict[str, str]:
 
 
 def render(version: Version) -> str:
-    """The sections that oned.conf needs besides what ``APPENDED`` says, ending with a newline."""
+    """The sections and lines that oned.conf needs besides what ``APPENDED`` says, ending with a newline."""
+    lines = "".join(f'{key.name} = "{key.value}"\n' for key in LINES if key.applies_to(version))
     return "\n".join(
-        (_section("TM_MAD_CONF", tm_mad_conf(version)), _section("DS_MAD_CONF", ds_mad_conf(version)))
+        (_section("TM_MAD_CONF", tm_mad_conf(version)), _section("DS_MAD_CONF", ds_mad_conf(version)), lines)
     )
 
 

@@ -273,7 +273,7 @@ ATTRIBUTES = (
         "fsfreeze",
         "boolean",
         "YES",
-        "Whether the guest agent is asked to freeze the file systems while a running VM's disk is snapshot or copied.",
+        "Whether the guest agent freezes the file systems while a snapshot or a copy of a running VM's disk is taken.",
         _flag,
         of_vm=True,
     ),

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from linstor_helper import oned_conf
-from linstor_helper.oned_conf import APPENDED, DS_MAD_CONF, TM_MAD_CONF, Appended, Key, Version
+from linstor_helper.oned_conf import APPENDED, DS_MAD_CONF, LINES, TM_MAD_CONF, Appended, Key, Version
+from linstor_helper.settings import ATTRIBUTES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "install.md").read_text(encoding="utf-8")
 SECTION = re.compile(r"^([A-Z_]+) = \[\n(.*?)\n\]$", re.DOTALL | re.MULTILINE)
+LINE = re.compile(r'^([A-Z_]+) = "([^"\\]*)"$', re.MULTILINE)
 PAIR = re.compile(r'    ([A-Z0-9_]+) = "([^"\\]*)"')
 NEWEST: Version = (7, 4, 0)
 RELEASES: list[Version] = [(5, 12, 0), (6, 0, 3), (6, 6, 3), (6, 8, 0), (6, 10, 5), (7, 0), (7, 2, 0), NEWEST]
@@ -54,14 +56,17 @@ DATASTORE = {
 
 
 def parsed(text: str) -> dict[str, dict[str, str]]:
-    """Sections with their pairs; fails on anything that is neither."""
+    """Sections with their pairs, and below "" the lines outside of them; fails on anything else."""
     sections = {}
     for name, body in SECTION.findall(text):
         pairs = [PAIR.fullmatch(line) for line in body.split(",\n")]
         assert all(pairs), body
         sections[name] = dict(pair.groups() for pair in pairs if pair)
         assert len(sections[name]) == len(pairs), f"{name} says something twice"
-    assert SECTION.sub("", text).strip() == ""
+    lines = LINE.findall(text)
+    sections[""] = dict(lines)
+    assert len(sections[""]) == len(lines)
+    assert LINE.sub("", SECTION.sub("", text)).strip() == ""
     return sections
 
 
@@ -83,7 +88,11 @@ def parsed(text: str) -> dict[str, dict[str, str]]:
 def test_what_a_release_gets(version: Version, transfer: dict[str, str]) -> None:
     assert oned_conf.tm_mad_conf(version) == transfer
     assert oned_conf.ds_mad_conf(version) == DATASTORE
-    assert parsed(oned_conf.render(version)) == {"TM_MAD_CONF": transfer, "DS_MAD_CONF": DATASTORE}
+    assert parsed(oned_conf.render(version)) == {
+        "TM_MAD_CONF": transfer,
+        "DS_MAD_CONF": DATASTORE,
+        "": {"VM_RESTRICTED_ATTR": "LINSTOR_SNAPSHOT_LIMIT"},
+    }
 
 
 @pytest.mark.parametrize("version", RELEASES, ids=str)
@@ -103,10 +112,15 @@ def test_no_release_has_two_values_of_a_key(keys: tuple[Key, ...]) -> None:
         assert len(found) == len(set(found))
 
 
-@pytest.mark.parametrize("one", [*TM_MAD_CONF, *DS_MAD_CONF, *APPENDED], ids=str)
+@pytest.mark.parametrize("one", [*TM_MAD_CONF, *DS_MAD_CONF, *LINES, *APPENDED], ids=str)
 def test_everything_has_its_reason(one: Key | Appended) -> None:
     assert one.reason.endswith(".")
     assert len(one.reason) > len("The same.")
+
+
+def test_restricted_attributes_are_those_of_vms() -> None:
+    of_vms = {attribute.name for attribute in ATTRIBUTES if attribute.of_vm}
+    assert {key.value for key in LINES if key.name == "VM_RESTRICTED_ATTR"} <= of_vms
 
 
 def test_what_joins_other_lists() -> None:
@@ -131,7 +145,7 @@ def rows() -> list[str]:
     ]
     keys = [
         f"| `{key.name}` | `{key.value}` | {since(key)} | {key.reason} |"
-        for key in (*TM_MAD_CONF, *DS_MAD_CONF)
+        for key in (*TM_MAD_CONF, *DS_MAD_CONF, *LINES)
     ]
     return appended + keys
 
