@@ -18,18 +18,37 @@ if TYPE_CHECKING:
     from lab.controller.cluster import Cluster
 
 _ZFS_CLONE = "UseZFSClone"
+_MARK = "use-zfs-clone"
+"""Set by LINSTOR on a clone that shares blocks. It is copied with the other properties, to clones of the clone
+and by snapshots, and cannot be deleted."""
+
+
+def _copying(target: ResourceDefinition) -> str:
+    return f"{key(target.name)}+copy"
+
+
+def _snapshot_of(target: ResourceDefinition) -> str:
+    return f"{key(target.name)}+snapshot"
 
 
 class Clones:
-    """The bytes are those of the instant of the call; devices appear when the clone is complete."""
+    """I/O of the source is suspended during the call, while every satellite takes a snapshot of its own; from
+    that the data is copied afterwards. So the bytes are those of an instant before the reply. Devices appear
+    when the copy is complete.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self._origins: dict[str, dict[int, str]] = {}
+        self._under_way: dict[str, list[StoragePool]] = {}
 
     @locked
     def start(self, source_name: str, body: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-        """Answers (reply object, started). Fails with 301, 501, 974, 227, 206, 996, 228 as a normal list."""
+        """Answers (reply object, without errors). Fails with 301, 501, 228, 206, 996, 974, 227 as a normal list.
+
+        All satellites of the source have to answer, those of its diskless resources, too: else a clone is left
+        that never begins.
+        """
         source = self.cluster.rd(source_name)
         reply = Reply(codes.CREATE, codes.RSC_DFN)
         group = (
@@ -38,12 +57,12 @@ class Clones:
             else self.cluster.group_of(source)
         )
         target = self._prepare(source, group, body, reply)
-        self._check_source(source, reply)
         sizes = self._sizes(source, body.get("volume_sizes") or [], reply)
         pools = self._pools(source, group if body.get("resource_group") else None, reply)
-        self._check_room(source, target, pools, sizes, reply)
+        self._check_source(source, pools, sizes, reply)
         self._record(source, target, pools, sizes)
-        self._copy(source, target, pools, bool(body.get("use_zfs_clone")), reply)
+        reply.success(codes.CREATED, f"Clone '{target.name}' of '{source.name}' registered.")
+        self._copy(source, target, pools, reply)
         started = {
             "location": f"/v1/resource-definitions/{source.name}/clone/{target.name}",
             "source_name": source.name,
@@ -67,9 +86,15 @@ class Clones:
         )
         target.props = {name: value for name, value in source.props.items() if name != QUORUM}
         target.props["cloned-from"] = source.name
-        props.apply(
-            target.props, override, body.get("delete_props") or (), body.get("delete_namespaces") or ()
-        )
+        delete, namespaces = body.get("delete_props") or (), body.get("delete_namespaces") or ()
+        props.check_deletion(reply, "definition", target.props, delete, namespaces)
+        props.apply(target.props, override, delete, namespaces)
+        wanted = body.get("use_zfs_clone")
+        if wanted is None:
+            wanted = props.is_true(self._inherited(source))
+        if wanted:
+            # otherwise a mark that the source has stays, and counts
+            target.props[_MARK] = "true"
         phrases = body.get("volume_passphrases")
         if phrases is not None and len(phrases) != len(source.volumes):
             raise reply.fail(codes.INVLD_REQUEST, "There must be one passphrase for each volume.")
@@ -78,25 +103,55 @@ class Clones:
         reply.refs["RscDfn"] = target.name
         return target
 
-    def _check_source(self, source: ResourceDefinition, reply: Reply) -> None:
+    def _inherited(self, source: ResourceDefinition) -> str | None:
+        """Of the source's group, then of the controller: the definition's own value does not count."""
+        for level in (self.cluster.group_of(source).props, self.cluster.settings.props):
+            if _ZFS_CLONE in level:
+                return str(level[_ZFS_CLONE])
+        return None
+
+    def _check_source(
+        self,
+        source: ResourceDefinition,
+        pools: dict[str, StoragePool],
+        sizes: dict[int, int],
+        reply: Reply,
+    ) -> None:
         if not source.diskful:
             raise reply.fail(
                 codes.NOT_FOUND_RSC, f"'{source.name}' has no replica with a disk to clone from."
             )
         for resource in source.diskful:
             online = self.cluster.nodes[key(resource.node)].online
-            for volume in resource.volumes.values():
-                if not online or not volume.made or not volume.up_to_date:
+            for number, volume in resource.volumes.items():
+                if not volume.made or (source.drbd and not (online and volume.up_to_date)):
                     raise reply.fail(
                         codes.NOT_ALL_UPTODATE,
                         f"Resource '{source.name}' on node '{resource.node}' is not UpToDate.",
                         refs={"Node": resource.node},
                     )
-                if not volume.pool.provider.clones:
-                    raise reply.fail(
-                        codes.INVLD_STOR_DRIVER,
-                        f"Storage pool '{volume.pool.name}' ({volume.pool.kind}) cannot clone.",
-                    )
+                self._check_room(source, number, volume.pool, reply)
+            target = pools[key(resource.node)]
+            if target.free_kib < sum(sizes.values()) and not target.provider.thin:
+                raise self._full(target, reply)
+            if not target.provider.clones:
+                raise reply.fail(
+                    codes.INVLD_STOR_DRIVER, f"Storage pool '{target.name}' ({target.kind}) cannot clone."
+                )
+
+    def _check_room(self, source: ResourceDefinition, number: int, pool: StoragePool, reply: Reply) -> None:
+        """Asked of the source's pool, of the source's size: thick LVM needs a full snapshot besides the copy."""
+        factor = 2 if pool.kind == "LVM" else 1
+        if self.cluster.pools.creatable(pool) < source.volumes[number].size_kib * factor:
+            raise self._full(pool, reply)
+
+    @staticmethod
+    def _full(pool: StoragePool, reply: Reply) -> codes.ApiError:
+        return reply.fail(
+            codes.INVLD_VLM_SIZE,
+            f"Storage pool '{pool.name}' on node '{pool.node}' cannot hold a copy.",
+            refs={"Node": pool.node, "StorPool": pool.name},
+        )
 
     def _sizes(self, source: ResourceDefinition, wanted: list[int], reply: Reply) -> dict[int, int]:
         """Sizes of the clone's volumes; 0 keeps the source's. Raises 228, 206."""
@@ -134,22 +189,6 @@ class Clones:
                 pools[name] = candidates[0]
         return pools
 
-    def _check_room(
-        self,
-        source: ResourceDefinition,
-        target: ResourceDefinition,
-        pools: dict[str, StoragePool],
-        sizes: dict[int, int],
-        reply: Reply,
-    ) -> None:
-        for pool in pools.values():
-            if not pool.provider.thin and pool.free_kib < sum(sizes.values()):
-                raise reply.fail(
-                    codes.INVLD_VLM_SIZE,
-                    f"Storage pool '{pool.name}' on node '{pool.node}' cannot hold a copy of it.",
-                    refs={"Node": pool.node, "StorPool": pool.name},
-                )
-
     def _record(
         self,
         source: ResourceDefinition,
@@ -181,10 +220,36 @@ class Clones:
         source: ResourceDefinition,
         target: ResourceDefinition,
         pools: dict[str, StoragePool],
-        zfs_clone: bool,
         reply: Reply,
     ) -> None:
-        zfs_clone = zfs_clone or props.is_true(self.cluster.inherited(source, _ZFS_CLONE))
+        target.clone = Progress(self.cluster.clock, self.cluster.clone_seconds, self.cluster.clone_looks)
+        with self.cluster.suspension.hold([source]):
+            away = [
+                one.node for one in source.resources.values() if not self.cluster.nodes[key(one.node)].online
+            ]
+            for node in away:
+                reply.not_connected(node)
+                reply.error(codes.NOT_CONNECTED, f"No connection to satellite '{node}'.", refs={"Node": node})
+            if away:
+                target.clone.stop()
+                return
+            origins = self._snapshot(source, target, pools)
+        self._origins[key(target.name)] = origins
+        self._reserve(source, target, pools)
+        for name, pool in pools.items():
+            self.cluster.satellites.ask([name])
+            message = self.cluster.satellites.take_failure(pool.node, "clone")
+            if message:
+                self.cluster.satellites.report(pool.node, message)
+                target.flags = (target.flags - {"CLONING"}) | {"FAILED"}
+                self.forget(target)
+        reply.success(codes.MODIFIED, f"Clone '{target.name}' of '{source.name}' started.")
+
+    def _snapshot(
+        self, source: ResourceDefinition, target: ResourceDefinition, pools: dict[str, StoragePool]
+    ) -> dict[int, str]:
+        """Fix the bytes. Answers the contents that the volumes of the clone share their blocks with."""
+        zfs_clone = props.is_true(target.props.get(_MARK))
         origins = {}
         for number, definition in target.volumes.items():
             self.cluster.devices.copy(source.content_key(number), target.content_key(number))
@@ -199,15 +264,36 @@ class Clones:
             )
             if shares:
                 origins[number] = source.content_key(number)
-        self._origins[key(target.name)] = origins
-        target.clone = Progress(self.cluster.clock, self.cluster.clone_seconds, self.cluster.clone_looks)
+        return origins
+
+    def _reserve(
+        self, source: ResourceDefinition, target: ResourceDefinition, pools: dict[str, StoragePool]
+    ) -> None:
+        """What thick volumes take while the copy goes on: the copy itself, and the snapshot of plain LVM."""
+        self._under_way[key(target.name)] = []
         for name, pool in pools.items():
-            self.cluster.satellites.ask([name])
-            message = self.cluster.satellites.take_failure(pool.node, "clone")
-            if message:
-                self.cluster.satellites.report(pool.node, message)
-                target.flags = (target.flags - {"CLONING"}) | {"FAILED"}
-        reply.success(codes.CREATED, f"Clone '{target.name}' of '{source.name}' started.")
+            if pool.provider.thin:
+                continue
+            kept = self.cluster.deployment.backing_kib
+            size = sum(kept(target, one, pool) for one in target.volumes.values())
+            self._hold(target, pool, _copying(target), size)
+            origin = next(iter(source.resources[name].volumes.values())).pool
+            if origin.kind == "LVM":
+                size = sum(kept(source, one, origin) for one in source.volumes.values())
+                self._hold(target, origin, _snapshot_of(target), size)
+
+    def _hold(self, target: ResourceDefinition, pool: StoragePool, what: str, size_kib: int) -> None:
+        pool.space.put(what, size_kib, size_kib, measured=False)
+        self._under_way[key(target.name)].append(pool)
+        self.cluster.pools.note(pool)
+
+    def forget(self, target: ResourceDefinition) -> None:
+        """The copy has ended, in whatever way."""
+        self._origins.pop(key(target.name), None)
+        for pool in self._under_way.pop(key(target.name), []):
+            pool.space.drop(_copying(target))
+            pool.space.drop(_snapshot_of(target))
+            self.cluster.pools.note(pool)
 
     def settle(self, rd: ResourceDefinition) -> None:
         """Deploy a clone whose copy has finished."""
@@ -215,7 +301,8 @@ class Clones:
             return
         rd.flags.discard("CLONING")
         disks = {key(one.node) for one in rd.diskful}
-        origins = self._origins.pop(key(rd.name), {})
+        origins = self._origins.get(key(rd.name), {})
+        self.forget(rd)
         self.cluster.tie_breaker.update(rd, Reply())
         self.cluster.deployment.apply(rd, Reply(), disks, origins)
 

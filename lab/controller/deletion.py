@@ -232,6 +232,7 @@ class Deletion:
         self.cluster.numbers.ports.give_back(rd.port)
         self.cluster.external_names.pop(rd.external_name, None)
         self.cluster.attachment.forget(rd)
+        self.cluster.clones.forget(rd)
         del self.cluster.rds[key(rd.name)]
 
     def _check_unused(self, rd: ResourceDefinition, resources: list[Resource], reply: Reply) -> None:
@@ -255,13 +256,16 @@ class Deletion:
             )
 
     def _check_zfs(self, rd: ResourceDefinition, resource: Resource, reply: Reply) -> None:
-        if resource.diskless or self.cluster.inherited(rd, ZFS_DELETE_STRATEGY) != "Delete":
-            return
-        zfs = any(volume.pool.provider.dependent for volume in resource.volumes.values())
-        if zfs and any(key(resource.node) in one.nodes for one in rd.snapshots.values()):
+        """LINSTOR asks neither for the provider nor for the nodes of the snapshots."""
+        if not resource.diskless:
+            self.check_strategy(rd, reply)
+
+    def check_strategy(self, rd: ResourceDefinition, reply: Reply) -> None:
+        """Raises 516 when volumes with snapshots are not to be renamed."""
+        if (self.cluster.inherited(rd, ZFS_DELETE_STRATEGY) or "").lower() == "delete" and rd.snapshots:
             raise reply.fail(
                 codes.EXISTS_SNAPSHOT_ZFS,
-                f"Resource '{rd.name}' has snapshots on '{resource.node}' and cannot go.",
+                f"'{rd.name}' has snapshots, which strategy 'Delete' does not allow.",
             )
 
     def _stays(self, rd: ResourceDefinition, resource: Resource, keep: bool, reply: Reply) -> bool:

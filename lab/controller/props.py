@@ -60,15 +60,32 @@ def check(reply: Reply, kind: str, changes: Mapping[str, str]) -> None:
             raise reply.fail(codes.INVLD_PROP, f"The property key '{name[:60]}' is not valid.")
         if name.startswith("Aux/"):
             continue
-        rule = _RULES[kind].get(name)
-        if rule is None:
-            raise reply.fail(
-                codes.INVLD_PROP,
-                f"The property '{name}' cannot be set here.",
-                cause="Outside of the namespace 'Aux' only known keys can be set.",
-            )
-        if not _acceptable(rule, value):
+        if not _acceptable(_rule(reply, kind, name), value):
             raise reply.fail(codes.INVLD_PROP, f"The value '{value}' is not valid for the key '{name}'.")
+
+
+def _rule(reply: Reply, kind: str, name: str) -> dict[str, Any]:
+    """Raises 213."""
+    rule = _RULES[kind].get(name)
+    if rule is None:
+        raise reply.fail(
+            codes.INVLD_PROP,
+            f"The property '{name}' cannot be changed here.",
+            cause="Outside of the namespace 'Aux' only known keys can be set and deleted.",
+        )
+    return rule
+
+
+def check_deletion(
+    reply: Reply, kind: str, target: Mapping[str, str], delete: Iterable[str], namespaces: Iterable[str]
+) -> None:
+    """Raises 213 for keys that LINSTOR keeps for itself, whether they are set or not."""
+    keys = list(delete or ())
+    for namespace in namespaces or ():
+        keys += [one for one in target if one.startswith(namespace.strip("/") + "/")]
+    for name in keys:
+        if not name.startswith("Aux/"):
+            _rule(reply, kind, name)
 
 
 def apply(
@@ -77,15 +94,16 @@ def apply(
     delete: Iterable[str] = (),
     namespaces: Iterable[str] = (),
 ) -> set[str]:
-    """Change a map and answer the keys whose value changed. Deleting a missing key is no error."""
+    """Change a map and answer the keys whose value changed. Deleting a missing key is no error, and deletion
+    comes last."""
     before = dict(target)
+    target.update(override or {})
     for name in delete or ():
         target.pop(name, None)
     for namespace in namespaces or ():
         prefix = namespace.strip("/") + "/"
         for name in [one for one in target if one.startswith(prefix)]:
             del target[name]
-    target.update(override or {})
     return {name for name in {**before, **target} if before.get(name) != target.get(name)}
 
 
@@ -93,7 +111,9 @@ def change(reply: Reply, kind: str, target: dict[str, str], body: Mapping[str, A
     """Apply the three modification fields of a request body after checking the keys."""
     override = body.get("override_props") or {}
     check(reply, kind, override)
-    return apply(target, override, body.get("delete_props") or (), body.get("delete_namespaces") or ())
+    delete, namespaces = body.get("delete_props") or (), body.get("delete_namespaces") or ()
+    check_deletion(reply, kind, target, delete, namespaces)
+    return apply(target, override, delete, namespaces)
 
 
 def matches(target: Mapping[str, str], filters: Iterable[str]) -> bool:

@@ -203,7 +203,7 @@ class VolumeDefinitions:
 
     @locked
     def delete(self, rd_name: str, number: int) -> Reply:
-        """Fails with 997; a missing one is a warning."""
+        """Fails with 997 or 516; a missing one is a warning."""
         rd = self.cluster.rd(rd_name)
         reply = Reply(codes.DELETE, codes.VLM_DFN, RscDfn=rd.name, VlmNr=str(number))
         if number not in rd.volumes:
@@ -212,6 +212,7 @@ class VolumeDefinitions:
         users = self.cluster.attachment.users(rd)
         if users:
             raise reply.fail(codes.IN_USE, f"Resource '{rd.name}' is in use on node '{users[0].node}'.")
+        self.cluster.deletion.check_strategy(rd, reply)
         self._hide(rd, number, reply)
         self.drop(rd, number)
         reply.success(codes.DELETED, f"Volume definition {number} of '{rd.name}' deleted.")

@@ -8,6 +8,7 @@ from typing import Any
 from lab.controller import bodies
 from lab.controller.api.route import Answer, Call, Route
 
+_CLONE_TELLS_ERRORS = (1, 32, 2)
 _ROOT = "/v1/resource-definitions"
 _ONE = f"{_ROOT}/<rd>"
 _VOLUMES = f"{_ONE}/volume-definitions"
@@ -24,7 +25,9 @@ def _list(call: Call) -> Any:
 
 def _clone(call: Call) -> Any:
     body, started = call.cluster.clones.start(call.args["rd"], call.body)
-    return Answer(201 if started else 500, body)
+    # before 1.32.2 only the messages tell of errors
+    told = call.cluster.linstor_version >= _CLONE_TELLS_ERRORS
+    return Answer(201 if started or not told else 500, body)
 
 
 def _truncate(call: Call) -> Any:
