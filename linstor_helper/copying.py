@@ -36,6 +36,10 @@ class Wanted(NamedTuple):
     """At least; never less than the original."""
     dependent: bool = False
     """Whether it may share blocks with its original for ever (ZFS)."""
+    in_place: bool = False
+    """Whether it stays in the resource group of its original, and not in the datastore's."""
+    more: Mapping[str, str] = _NOTHING
+    """Further properties for it."""
     adopt: bool = False
     """Whether a volume of that name that has no mark of ours counts as the copy."""
     finish: Callable[[], None] | None = None
@@ -108,30 +112,6 @@ def copy_snapshot(storage: Storage, source: str, label: str, wanted: Wanted, und
         _restore(storage, original, found.name, wanted, undo)
 
 
-def copy_in_place(
-    storage: Storage, source: str, wanted: Wanted, undo: Undo, more: Mapping[str, str] = _NOTHING
-) -> None:
-    """Makes sure that there is a complete copy of ``source`` in the same pools, for storage that has no snapshots.
-
-    ``more`` are further properties for it.  Raises InUseError when the storage has no clones either and somebody
-    writes to ``source``."""
-    try:
-        volumes.ensure_clone(
-            storage.controller,
-            storage.clock,
-            source,
-            wanted.name,
-            wanted.owner,
-            undo,
-            more=more,
-            timeout=storage.settings.clone_timeout,
-        )
-    except CannotClone:
-        _copy_bytes(storage, source, wanted, undo)
-        if more:
-            storage.controller.modify(wanted.name, more)
-
-
 def _require(storage: Storage, source: str) -> ResourceDefinition:
     definition = storage.controller.resource_definition(source)
     if definition is None or definition.deleting or not definition.sizes:
@@ -140,7 +120,6 @@ def _require(storage: Storage, source: str) -> ResourceDefinition:
 
 
 def _clone(storage: Storage, original: ResourceDefinition, wanted: Wanted, undo: Undo) -> None:
-    group = storage.settings.resource_group
     volumes.ensure_clone(
         storage.controller,
         storage.clock,
@@ -148,26 +127,36 @@ def _clone(storage: Storage, original: ResourceDefinition, wanted: Wanted, undo:
         wanted.name,
         wanted.owner,
         undo,
-        group=None if names.same(group, original.resource_group) else group,
+        group=storage.settings.resource_group if _moves(storage, original, wanted) else None,
         grow_to=wanted.size if wanted.size > original.sizes[0] else None,
         adopt=wanted.adopt,
         dependent=wanted.dependent,
+        more=wanted.more,
         finish=wanted.finish,
         timeout=storage.settings.clone_timeout,
     )
 
 
+def _moves(storage: Storage, original: ResourceDefinition, wanted: Wanted) -> bool:
+    """Whether the copy belongs to another resource group."""
+    return not (wanted.in_place or names.same(storage.settings.resource_group, original.resource_group))
+
+
 def _copy_bytes(storage: Storage, source: str, wanted: Wanted, undo: Undo) -> None:
+    def finish() -> None:
+        if wanted.more:
+            storage.controller.modify(wanted.name, wanted.more)
+        if wanted.finish is not None:
+            wanted.finish()
+
     filling.copy_volume(
-        storage, source, storage, wanted.name, wanted.size, wanted.owner, undo, wanted.turn, wanted.finish
+        storage, source, storage, wanted.name, wanted.size, wanted.owner, undo, wanted.turn, finish
     )
 
 
 def _restore(storage: Storage, original: ResourceDefinition, label: str, wanted: Wanted, undo: Undo) -> None:
     controller, clock, source = storage.controller, storage.clock, original.name
-    group = storage.settings.resource_group
-    elsewhere = not names.same(group, original.resource_group)
-    if not (elsewhere or (not wanted.dependent and _ties_copies(storage, source))):
+    if not _moves(storage, original, wanted) and (wanted.dependent or not _ties_copies(storage, source)):
         volumes.ensure_restored(
             controller,
             clock,
@@ -176,24 +165,24 @@ def _restore(storage: Storage, original: ResourceDefinition, label: str, wanted:
             wanted.name,
             wanted.owner,
             undo,
-            group=group,
+            group=original.resource_group,
             grow_to=wanted.size if wanted.size > original.sizes[0] else None,
             adopt=wanted.adopt,
+            more=wanted.more,
             finish=wanted.finish,
         )
         return
-    transit = names.in_transit(wanted.name)
+    instance, transit = storage.settings.instance, names.in_transit(wanted.name)
     # What an earlier run has left there may be of another time.
-    volumes.discard(controller, clock, transit, volumes.CLOSES)
-    passing = wanted._replace(name=transit, size=Size(0), adopt=False, finish=None)
+    volumes.discard_made(controller, clock, transit, instance, volumes.CLOSES)
     volumes.ensure_restored(
-        controller, clock, source, label, transit, passing.owner, undo, group=original.resource_group
+        controller, clock, source, label, transit, wanted.owner, undo, group=original.resource_group
     )
     try:
         _clone(storage, _require(storage, transit), wanted, undo)
     except CannotClone:
         _copy_bytes(storage, transit, wanted, undo)
-    volumes.discard(controller, clock, transit, volumes.CLOSES)
+    volumes.discard_made(controller, clock, transit, instance, volumes.CLOSES)
 
 
 def _ties_copies(storage: Storage, source: str) -> bool:

@@ -49,7 +49,7 @@ def create(
         snapshots.take(storage, name, label, warn, quiet)
     except CannotSnapshot as refusal:
         warn(f"snapshot {snapshot_id} of {name} is a full copy: {refusal}")
-        _copy(storage, name, snapshot_id, owner, undo, refusal)
+        _copy(storage, name, snapshot_id, owner, undo, warn, refusal)
 
 
 def remove(storage: Storage, name: str, snapshot_id: int, warn: Warn) -> None:
@@ -60,7 +60,7 @@ def remove(storage: Storage, name: str, snapshot_id: int, warn: Warn) -> None:
         return
     definition = controller.resource_definition(name)
     if definition is not None and ending in names.companions(definition.properties):
-        volumes.drop_companion(controller, storage.clock, name, ending)
+        volumes.drop_companion(controller, storage.clock, name, ending, storage.settings.instance)
     else:
         warn(f"{name} has no snapshot {label} any more")
 
@@ -92,7 +92,9 @@ def _require_room(storage: Storage, name: str, taken: int, limit: int) -> None:
         )
 
 
-def _copy(storage: Storage, name: str, snapshot_id: int, owner: Owner, undo: Undo, refusal: Error) -> None:
+def _copy(
+    storage: Storage, name: str, snapshot_id: int, owner: Owner, undo: Undo, warn: Warn, refusal: Error
+) -> None:
     controller = storage.controller
     ending = names.snapshot_ending(snapshot_id)
     definition = controller.resource_definition(name)
@@ -100,5 +102,5 @@ def _copy(storage: Storage, name: str, snapshot_id: int, owner: Owner, undo: Und
         raise NotFoundError(f"LINSTOR has no resource {name}") from refusal
     # Noted first: what nobody knows of would never be deleted.
     volumes.add_companion(controller, definition, ending)
-    wanted = Wanted(names.companion(name, ending), owner._replace(snapshot=snapshot_id))
-    copying.copy_in_place(storage, name, wanted, undo)
+    wanted = Wanted(names.companion(name, ending), owner._replace(snapshot=snapshot_id), in_place=True)
+    copying.copy(storage, name, wanted, undo, warn)

@@ -40,7 +40,8 @@ def announce(storage: Storage, resource: str) -> None:
 
 def forget(storage: Storage, resource: str) -> None:
     """Removes the copy."""
-    volumes.drop_companion(storage.controller, storage.clock, resource, names.EXPORT)
+    instance = storage.settings.instance
+    volumes.drop_companion(storage.controller, storage.clock, resource, names.EXPORT, instance)
 
 
 def export(
@@ -51,8 +52,8 @@ def export(
     controller, wanted_format = storage.controller, storage.settings.export_format
     copy = names.companion(resource, names.EXPORT)
     # One of an earlier run that was killed.
-    volumes.discard(controller, storage.clock, copy, volumes.CLOSES)
-    wanted = Wanted(copy, storage.owner(image=image_id), dependent=True)
+    volumes.discard_made(controller, storage.clock, copy, storage.settings.instance, volumes.CLOSES)
+    wanted = Wanted(copy, storage.owner(image=image_id), dependent=True, in_place=True)
     copying.copy(storage, resource, wanted, undo, warn)
     resources = attach.wait_until_settled(controller, storage.clock, copy, storage.settings.attach_timeout)
     host = transfer.choose_host(resources, attach.usable, storage.settings.bridge_list, turn)

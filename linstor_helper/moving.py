@@ -103,9 +103,8 @@ def _size(storage: Storage, name: str) -> Size:
 
 
 def _discard(storage: Storage, name: str) -> None:
-    definition = storage.controller.resource_definition(name)
-    if definition is not None and definition.properties.get(names.INSTANCE) == storage.settings.instance:
-        volumes.discard(storage.controller, storage.clock, name, storage.settings.attach_timeout)
+    settings = storage.settings
+    volumes.discard_made(storage.controller, storage.clock, name, settings.instance, settings.attach_timeout)
 
 
 def _clone(storage: Storage, source: str, name: str, owner: Owner, undo: Undo, group: str | None) -> None:

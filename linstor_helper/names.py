@@ -72,9 +72,12 @@ def _with_ending(resource: str, ending: str) -> str:
     name must not change between the action that makes and the one that deletes."""
     room = MAX_LENGTH - len(ending)
     if len(resource) > room:
-        digest = hashlib.sha256(resource.upper().encode()).hexdigest()[:8]
-        resource = f"{resource[: room - 9]}-{digest}"
+        resource = f"{resource[: room - 9]}-{_digest(resource)}"
     return resource + ending
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.upper().encode()).hexdigest()[:8]
 
 
 def volatile(vm_id: int, disk_id: int) -> str:
@@ -133,7 +136,8 @@ def is_snapshot(label: str) -> bool:
 
 def passing_snapshot(target: str) -> str:
     """The snapshot from which the volume ``target`` is made, and which goes when that is there."""
-    return _with_ending(target, "-origin")
+    # Short: with the name of the volume it becomes the name of a device, and LVM's limit is narrow.
+    return f"OpenNebula-Copy-{_digest(target)}"
 
 
 def is_legacy_context(resource: str, vm_id: int) -> bool:

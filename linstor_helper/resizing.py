@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Callable
 
 from linstor_helper import attach, host_commands, transfer
 from linstor_helper.errors import NotFoundError, NotReadyError, RefusedError
-from linstor_helper.ports import Resource, ResourceDefinition, Warn
+from linstor_helper.ports import Resource, Warn
+from linstor_helper.shell import Script
 from linstor_helper.storage import Storage
 from linstor_helper.undo import Undo
 from linstor_helper.units import Size
@@ -26,12 +28,12 @@ def grow(
     warn: Warn,
     *,
     running: bool,
-    turn: int,
+    host: str,
 ) -> None:
-    """Grows a volume to ``size``, on every replica, also while a VM has it open.
+    """Grows a volume to ``size``, on every replica, also while its VM on ``host`` has it open.
 
     What is new reads as zeros.  A qcow2 header on the device gets the new size, too; that of a VM that is ``running``
-    is the hypervisor's to change.  ``turn`` spreads the hosts that are used for that.
+    is the hypervisor's to change.
     Raises RefusedError when the volume is larger already, NotReadyError with each replica that is not up to date, and
     nothing has changed then.
     """
@@ -46,21 +48,18 @@ def grow(
     controller.resize(name, size)
     _wait_until_grown(storage, name, size)
     if size > before:
-        _zero_new_part(storage, name, replicas, before, undo, warn, turn)
+        _zero_new_part(storage, name, replicas, before, undo, warn, host if running else None)
     if image_format == QCOW2 and not running:
-        grow_header(storage, name, size, undo, turn)
+        _grow_header(storage, name, size, undo)
 
 
 def finish_copy(
-    storage: Storage, source: str, name: str, size: Size, image_format: str, undo: Undo, warn: Warn, turn: int
+    storage: Storage, source: str, name: str, size: Size, image_format: str, undo: Undo, warn: Warn
 ) -> None:
     """What remains to do with a new copy that was made larger than its source, before anybody sees it."""
-    original = storage.controller.resource_definition(source)
-    if original is None or not original.sizes:
-        raise NotFoundError(f"LINSTOR has no resource {source} any more")
-    _zero_new_part(storage, name, storage.controller.placement(source), original.sizes[0], undo, warn, turn)
+    _zero_new_part(storage, name, storage.controller.placement(source), _require(storage, source), undo, warn)
     if image_format == QCOW2:
-        grow_header(storage, name, size, undo, turn)
+        _grow_header(storage, name, size, undo)
 
 
 def shows_old_content(storage: Storage, source: str) -> bool:
@@ -68,18 +67,8 @@ def shows_old_content(storage: Storage, source: str) -> bool:
     return not transfer.reads_as_zeros(storage.controller.placement(source))
 
 
-def grow_header(storage: Storage, name: str, size: Size, undo: Undo, turn: int) -> None:
-    """Makes the virtual size in a qcow2 header on the volume's device at least ``size``.  Nobody may have it open."""
-    resources = storage.controller.placement(name)
-    host = transfer.choose_host(resources, attach.usable, storage.settings.bridge_list, turn)
-    with attach.opened(storage, name, host, resources, undo) as attachment:
-        script = host_commands.wait_for_device(attachment.device, storage.settings.attach_timeout)
-        script += host_commands.grow_qcow2(attachment.device, size.bytes)
-        storage.hosts.run(host, script, f"growing the qcow2 header on {attachment.device}", timeout=None)
-
-
 def _require(storage: Storage, name: str) -> Size:
-    definition: ResourceDefinition | None = storage.controller.resource_definition(name)
+    definition = storage.controller.resource_definition(name)
     if definition is None or not definition.sizes:
         raise NotFoundError(f"LINSTOR has no resource {name}")
     return definition.sizes[0]
@@ -121,7 +110,7 @@ def _zero_new_part(
     declared: Size,
     undo: Undo,
     warn: Warn,
-    turn: int,
+    host: str | None = None,
 ) -> None:
     """``replicas`` are those that the volume, or its source, had before: from the end of what a guest could see of them
     on, nobody has written yet."""
@@ -130,13 +119,36 @@ def _zero_new_part(
     if any(one.size is None for one in replicas if not one.diskless):
         warn(f"the new part of {name} may show old content: LINSTOR does not tell where it begins")
         return
-    begin = transfer.visible_size(replicas, declared)
+    begin = transfer.visible_size(replicas, declared).bytes
+
+    def zero(device: str) -> Script:
+        return host_commands.zero_from(device, begin) + host_commands.flush(device)
+
+    _at_device(storage, name, zero, f"zeroing the new part of {name}", undo, host)
+
+
+def _grow_header(storage: Storage, name: str, size: Size, undo: Undo) -> None:
+    _at_device(
+        storage,
+        name,
+        lambda device: host_commands.grow_qcow2(device, size.bytes),
+        f"growing the qcow2 header of {name}",
+        undo,
+    )
+
+
+def _at_device(
+    storage: Storage,
+    name: str,
+    make: Callable[[str], Script],
+    what: str,
+    undo: Undo,
+    host: str | None = None,
+) -> None:
+    """Runs a script for the volume's device on ``host``, or on one that has a replica."""
+    settings = storage.settings
     resources = storage.controller.placement(name)
-    user = next((one.node for one in resources if one.in_use), None)
-    host = user or transfer.choose_host(resources, attach.usable, storage.settings.bridge_list, turn)
+    host = host or transfer.choose_host(resources, attach.usable, settings.bridge_list, turn=0)
     with attach.opened(storage, name, host, resources, undo) as attachment:
-        script = host_commands.wait_for_device(attachment.device, storage.settings.attach_timeout)
-        script += host_commands.zero_from(attachment.device, begin.bytes) + host_commands.flush(
-            attachment.device
-        )
-        storage.hosts.run(host, script, f"zeroing the new part of {attachment.device}", timeout=None)
+        script = host_commands.wait_for_device(attachment.device, settings.attach_timeout)
+        storage.hosts.run(host, script + make(attachment.device), what, timeout=None)

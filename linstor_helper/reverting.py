@@ -72,12 +72,12 @@ def flatten(storage: Storage, name: str, snapshot_id: int, owner: Owner, undo: U
             controller.delete_snapshot(name, one.name)
     for other in copies:
         if other != ending:
-            volumes.drop_companion(controller, storage.clock, name, other)
+            volumes.drop_companion(controller, storage.clock, name, other, storage.settings.instance)
     # From here on a repetition does not find what it would revert to.
     controller.modify(name, {names.FLATTENED: str(snapshot_id)})
     snapshots.delete(controller, name, known, label)
     if ending in copies:
-        volumes.drop_companion(controller, storage.clock, name, ending)
+        volumes.drop_companion(controller, storage.clock, name, ending, storage.settings.instance)
 
 
 def _was_flattened(storage: Storage, name: str, snapshot_id: int) -> bool:
@@ -196,7 +196,7 @@ def _revert_by_copies(
             hint=f"see `linstor snapshot list -r {name}`",
         )
     if definition is not None and volumes.is_whole(definition):
-        listed = _guard_by_copy(storage, definition, known, guard, owner, undo)
+        listed = _guard_by_copy(storage, definition, known, guard, owner, undo, warn)
     else:
         kept = controller.resource_definition(guard)
         if kept is None or not volumes.is_whole(kept):
@@ -207,10 +207,11 @@ def _revert_by_copies(
         listed = kept.properties[names.COMPANIONS]
     if definition is not None:
         volumes.discard(controller, clock, name, storage.settings.attach_timeout)
-    copying.copy_in_place(storage, origin, Wanted(name, owner), undo, {names.COMPANIONS: listed})
+    wanted = Wanted(name, owner, in_place=True, more={names.COMPANIONS: listed})
+    copying.copy(storage, origin, wanted, undo, warn)
     # From here on it is the volume that stays.
     undo.commit()
-    volumes.drop_companion(controller, clock, name, names.GUARD)
+    volumes.drop_companion(controller, clock, name, names.GUARD, storage.settings.instance)
 
 
 def _guard_by_copy(
@@ -220,6 +221,7 @@ def _guard_by_copy(
     guard: str,
     owner: Owner,
     undo: Undo,
+    warn: Warn,
 ) -> str:
     """Returns the companions of the volume, as its properties list them."""
     controller, clock, name = storage.controller, storage.clock, definition.name
@@ -232,9 +234,10 @@ def _guard_by_copy(
     volumes.require_unused(controller, clock, name, storage.settings.attach_timeout)
     _require_online(storage, name)
     # One of an earlier run that was killed; the volume is whole.
-    volumes.discard(controller, clock, guard, volumes.CLOSES)
+    volumes.discard_made(controller, clock, guard, storage.settings.instance, volumes.CLOSES)
     listed = volumes.add_companion(controller, definition, names.GUARD)
-    copying.copy_in_place(storage, name, Wanted(guard, owner), undo, {names.COMPANIONS: listed})
+    wanted = Wanted(guard, owner, in_place=True, more={names.COMPANIONS: listed})
+    copying.copy(storage, name, wanted, undo, warn)
     # From here on it is what was there before, whatever comes after.
     undo.commit()
     return listed

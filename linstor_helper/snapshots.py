@@ -40,7 +40,8 @@ def find(known: Sequence[Snapshot], label: str) -> Snapshot | None:
 def take(storage: Storage, name: str, label: str, warn: Warn, quiet: Quiet = nullcontext) -> None:
     """Takes a snapshot of a volume and makes sure that LINSTOR has it.
 
-    Replicas that still sync are waited for a while, before anybody is kept quiet.  A replica whose node is offline or being evacuated has no part in it; that is warned of.
+    Replicas that still sync are waited for a while, before anybody is kept quiet.  One whose node is offline or being
+    evacuated has no part in it; that is warned of.
     Raises CannotSnapshot, NotReadyError while a replica is not up to date, ConflictError when the name is taken.
     """
     controller = storage.controller

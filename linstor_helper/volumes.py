@@ -105,7 +105,7 @@ def ensure_clone(
     mark = names.complete_mark(name)
     known = {**owner.properties(), **more}
     properties = known if finish else {**known, **mark}
-    foreign = [key for key in (*owner.foreign_keys(), *names.NOT_FOR_COPIES) if key not in more]
+    foreign = _foreign(owner, more)
 
     def start() -> CloneResult:
         return _retry(
@@ -155,12 +155,13 @@ def ensure_restored(
     group: str,
     grow_to: Size | None = None,
     adopt: bool = False,
+    more: Mapping[str, str] = _NOTHING,
     finish: Callable[[], None] | None = None,
 ) -> None:
     """Makes sure that ``name`` is a complete copy of ``source`` as it was at a snapshot, on the nodes and in the pools
     of that, in the resource group ``group``.
 
-    A new copy is removed by ``undo``.  ``grow_to``, ``adopt`` and ``finish`` are those of ``ensure_clone``.
+    A new copy is removed by ``undo``.  ``grow_to``, ``adopt``, ``more`` and ``finish`` are those of ``ensure_clone``.
     """
 
     def restore() -> bool:
@@ -173,14 +174,19 @@ def ensure_restored(
             undo.push(f"resource {name}", lambda: discard(controller, clock, name, CLOSES))
     if isinstance(made, ResourceDefinition):
         return
-    foreign = [*owner.foreign_keys(), *names.NOT_FOR_COPIES]
+    known, foreign = {**owner.properties(), **more}, _foreign(owner, more)
     if grow_to is not None:
         controller.resize(name, grow_to)
     if finish is not None:
-        controller.modify(name, owner.properties(), [*foreign, names.COMPLETE])
+        controller.modify(name, known, [*foreign, names.COMPLETE])
         finish()
     # LINSTOR has set the properties that the source had at the snapshot.
-    controller.modify(name, {**owner.properties(), **names.complete_mark(name)}, foreign)
+    controller.modify(name, {**known, **names.complete_mark(name)}, foreign)
+
+
+def _foreign(owner: Owner, more: Mapping[str, str]) -> list[str]:
+    """The properties of its source that a copy must not have."""
+    return [key for key in (*owner.foreign_keys(), *names.NOT_FOR_COPIES) if key not in more]
 
 
 def is_finished(controller: Controller, name: str, owner: Owner, adopt: bool = False) -> bool:
@@ -209,6 +215,14 @@ def discard(controller: Controller, clock: Clock, name: str, timeout: float) -> 
     return retry_while_in_use(clock, timeout, lambda: controller.delete(name))
 
 
+def discard_made(controller: Controller, clock: Clock, name: str, instance: str, timeout: float) -> bool:
+    """As ``discard``, for what an earlier run may have left: what this OpenNebula did not make is not touched."""
+    definition = controller.resource_definition(name)
+    if definition is None or definition.properties.get(names.INSTANCE) != instance:
+        return False
+    return discard(controller, clock, name, timeout)
+
+
 def discard_own(
     controller: Controller,
     clock: Clock,
@@ -233,7 +247,7 @@ def discard_own(
         # Nothing of it may go while the volume itself cannot.
         require_unused(controller, clock, name, timeout)
     for ending in companions:
-        discard(controller, clock, names.companion(name, ending), timeout)
+        discard_made(controller, clock, names.companion(name, ending), instance, timeout)
     discard(controller, clock, name, timeout)
 
 
@@ -259,9 +273,9 @@ def add_companion(controller: Controller, definition: ResourceDefinition, ending
     return listed
 
 
-def drop_companion(controller: Controller, clock: Clock, name: str, ending: str) -> bool:
-    """Deletes a companion of the volume ``name``.  False when there was none."""
-    there = discard(controller, clock, names.companion(name, ending), CLOSES)
+def drop_companion(controller: Controller, clock: Clock, name: str, ending: str, instance: str) -> None:
+    """Deletes a companion of the volume ``name``."""
+    discard_made(controller, clock, names.companion(name, ending), instance, CLOSES)
     definition = controller.resource_definition(name)
     known = [] if definition is None else names.companions(definition.properties)
     left = [one for one in known if one != ending]
@@ -269,7 +283,6 @@ def drop_companion(controller: Controller, clock: Clock, name: str, ending: str)
         controller.modify(name, {names.COMPANIONS: " ".join(left)})
     elif known:
         controller.modify(name, {}, [names.COMPANIONS])
-    return there
 
 
 def retry_while_in_use(clock: Clock, timeout: float, act: Callable[[], _Made]) -> _Made:

@@ -80,5 +80,4 @@ def _finish(
         disk.format,
         undo,
         context.log.warning,
-        turn=disk.id,
     )

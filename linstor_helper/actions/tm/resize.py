@@ -28,6 +28,6 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
             undo,
             context.log.warning,
             running=lifecycle.resizes_running(subject.vm.lcm_state),
-            turn=subject.vm.id,
+            host=subject.call.location.host,
         )
     return ""

@@ -20,7 +20,12 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     with context.locks.hold(subject.resource), context.undo() as undo:
         reverting.revert(subject.storage, subject.resource, snapshot_id, subject.owner, undo, warn)
         attachment = attach.connect(
-            subject.storage, subject.resource, subject.call.location, undo, warn, shared=subject.found.shareable
+            subject.storage,
+            subject.resource,
+            subject.call.location,
+            undo,
+            warn,
+            shared=subject.found.shareable,
         )
         if subject.found.exclusive:
             # LINSTOR gives clients to the nodes that were tie-breakers.
