@@ -124,7 +124,14 @@ class Migration:
                 raise refuse("System datastore migration not supported by driver")
             if live and supports("DS_LIVE_MIGRATE", "NO").upper() != "YES":
                 raise refuse("Live system datastore migration not supported by driver")
+            if self._version.asks_for_migration_of_snapshots and not _keeps_snapshots(vm, system):
+                raise refuse("System datastore migration with disk snapshots not supported by driver")
             if system.tm_mad != here.tm_mad:
                 raise refuse("Cannot migrate to a system datastore with a different driver")
         if live and not running:
             raise refuse(f"Could not live-migrate VM {vm.id}, wrong state {vm.state_name}.")
+
+
+def _keeps_snapshots(vm: VirtualMachine, system: Datastore) -> bool:
+    taken = any(record.records for record in vm.snapshots.values())
+    return not taken or system.template.get("DS_MIGRATE_SNAP", "NO").upper() == "YES"

@@ -83,6 +83,11 @@ class OneVersion(NamedTuple):
         return self >= (7, 2, 0)
 
     @property
+    def asks_for_migration_of_snapshots(self) -> bool:
+        """7.2 and later know DS_MIGRATE_SNAP: whether disks may have snapshots when the datastore changes."""
+        return self >= (7, 2, 0)
+
+    @property
     def revert_restores_size(self) -> bool:
         """6.8.3 and later give a disk or image the SIZE of the snapshot that it is reverted to."""
         return self >= (6, 8, 3)

@@ -13,7 +13,7 @@ from typing import Any
 
 from lxml import etree
 
-from lab.one import Image, ImageState, VirtualMachine
+from lab.one import Call, Image, ImageState, VirtualMachine
 from lab.one.captures import CapturedCall, load
 from lab.one.model import Datastore, ImageType
 from lab.one.scripts import VMM_ENVIRONMENT
@@ -81,6 +81,7 @@ def pick(xml: str) -> dict[str, Any]:
         "states": [vm.findtext(tag) for tag in ("STATE", "LCM_STATE", "PREV_STATE", "PREV_LCM_STATE")],
         "deploy": vm.findtext("DEPLOY_ID", "").rpartition("-")[0],
         "disks": [{one.tag: one.text for one in disk} for disk in vm.findall("TEMPLATE/DISK")],
+        "snapshots": [shape(etree.tostring(one, encoding="unicode")) for one in vm.findall("SNAPSHOTS")],
         "context": {one.tag: one.text for one in vm.findall("TEMPLATE/CONTEXT/*")},
         "record": {tag: record.findtext(tag) for tag in ("HOSTNAME", "DS_ID", "TM_MAD", "VM_MAD", "ACTION")},
         "began": {
@@ -237,16 +238,26 @@ class Stage:
         made = self.one.calls[since:]
         assert [call.name for call in made] == [call.name for call in captured]
         for call, wanted in zip(made, captured):
-            expected = normal(wanted.argv, "/srv/one", wanted.argv[-2])
-            assert normal(call.argv, self.location, call.argv[-2]) == expected, wanted.seq
+            its_vm = None if wanted.driver == "datastore" else wanted.argv[-2]
+            our_vm = None if its_vm is None else call.argv[-2]
+            expected = normal(wanted.argv, "/srv/one", its_vm)
+            assert normal(call.argv, self.location, our_vm) == expected, wanted.seq
+
+    def compare_image_call(self, call: Call, wanted: CapturedCall) -> None:
+        assert (call.name, call.argv) == (wanted.name, wanted.argv)
+        xml = base64.b64decode(call.stdin).decode()
+        assert shape(xml, self.location) == shape(wanted.stdin), wanted.seq
 
     def compare(self, captured: list[CapturedCall], since: int) -> None:
         """The calls made since then are the captured ones, and oned shows what it showed then."""
         made = self.one.calls[since:]
-        documents = self.documents()[-len(made) :]
         assert [call.name for call in made] == [call.name for call in captured]
-        for call, wanted, answers in zip(made, captured, documents):
-            vm = call.argv[-2]
+        documents = iter(self.documents()[-sum(call.driver == "tm" for call in captured) :])
+        for call, wanted in zip(made, captured):
+            if wanted.driver == "datastore":
+                self.compare_image_call(call, wanted)
+                continue
+            vm, answers = call.argv[-2], next(documents)
             assert normal(call.argv, self.location, vm) == normal(wanted.argv, "/srv/one", wanted.argv[-2])
             assert pick(answers["vm"]) == pick(wanted.documents["vm"]), wanted.seq
             assert shape(answers["datastore"], self.location) == shape(wanted.documents["datastore"])
