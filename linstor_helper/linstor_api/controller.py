@@ -17,7 +17,7 @@ from linstor_helper.linstor_api import replies, views
 from linstor_helper.linstor_api.addresses import Address
 from linstor_helper.linstor_api.connection import Patience
 from linstor_helper.linstor_api.credentials import Credentials
-from linstor_helper.linstor_api.snapshots import Snapshots
+from linstor_helper.linstor_api.resources import Resources
 from linstor_helper.linstor_api.transport import Transport
 from linstor_helper.ports import CloneResult, Node, Space
 from linstor_helper.units import Size
@@ -30,7 +30,7 @@ _CLONE_CLASSES: dict[int, type[Error]] = {
 }
 
 
-class LinstorController(Snapshots):
+class LinstorController(Resources):
     """A cluster behind a list of controllers, of which one serves.  Nothing is sent before the first call.
 
     Times are seconds.  ``warnings`` collects what the controller warned of in calls that succeeded.

@@ -10,7 +10,7 @@ from linstor_helper import names
 from linstor_helper.errors import NotFoundError
 from linstor_helper.linstor_api import replies, views
 from linstor_helper.linstor_api.replies import Entry
-from linstor_helper.linstor_api.session import Session
+from linstor_helper.linstor_api.snapshots import Snapshots
 from linstor_helper.ports import ResourceDefinition
 from linstor_helper.units import Size
 
@@ -18,7 +18,7 @@ from linstor_helper.units import Size
 _RENAME = {"StorDriver/Zfs/DeleteStrategy": "Rename"}
 
 
-class Definitions(Session):
+class Definitions(Snapshots):
     """The part of ``ports.Controller`` that is about definitions as a whole."""
 
     def spawn(self, group: str, name: str, size: Size, properties: Mapping[str, str]) -> None:
@@ -52,7 +52,8 @@ class Definitions(Session):
         """Raises InUseError with the node.  What offline satellites delete later is told in ``warnings``."""
         found = self._remove(name, self._client.resource_dfn_delete, name)
         if replies.first_error_code(found) == replies.HAS_SNAPSHOTS:
-            self._delete_snapshots(name)
+            for one in self.snapshots(name):
+                self.delete_snapshot(name, one.name)
             found = self._remove(name, self._client.resource_dfn_delete, name)
         self._settle(found, {"resource": name})
         return all(one.code != replies.W_NOT_FOUND for one in found)
@@ -68,13 +69,6 @@ class Definitions(Session):
             return found
         self.modify(name, _RENAME)
         return self._entries(call, *args, **options)
-
-    def _delete_snapshots(self, name: str) -> None:
-        for one in self._query(self._client.snapshot_dfn_list, None, [name]):
-            if names.same(one["resource_name"], name):
-                snapshot = one["name"]
-                about = {"snapshot": snapshot, "resource": name}
-                self._change(self._client.snapshot_delete, name, snapshot, about=about)
 
     def resize(self, name: str, size: Size) -> None:
         """Raises NotFoundError, NoSpaceError, NotReadyError while a replica is not up to date.

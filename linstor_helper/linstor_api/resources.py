@@ -30,13 +30,9 @@ class Resources(Definitions):
 
     def resources(self, name: str) -> list[Resource]:
         """Asks no satellite.  ``disk_state`` is told of resources with DRBD only."""
-        data = self._json(self._client.raw, "GET", "/resource-definitions/{}/resources", name)
-        if replies.is_reply(data):
-            found = replies.entries(data)
-            if replies.first_error_code(found) != replies.NOT_FOUND_DEFINITION:
-                self._settle(found, {"resource": name})
-            return []
-        return [views.resource(one) for one in data]
+        path = "/resource-definitions/{}/resources"
+        found = self._listed(self._client.raw, "GET", path, name, about={"resource": name})
+        return [views.resource(one) for one in found]
 
     def placement(self, name: str) -> list[Resource]:
         found = self._query(self._client.resource_list, None, [name])
@@ -100,13 +96,9 @@ class Resources(Definitions):
             )
 
     def two_primaries(self, name: str) -> list[Pair]:
-        data = self._json(self._client.resource_conn_list, name)
-        if replies.is_reply(data):
-            found = replies.entries(data)
-            if replies.first_error_code(found) != replies.NOT_FOUND_DEFINITION:
-                self._settle(found, {"resource": name})
-            return []
-        return views.two_primaries(data)
+        return views.two_primaries(
+            self._listed(self._client.resource_conn_list, name, about={"resource": name})
+        )
 
     def forbid_two_primaries(self, name: str, pair: Pair) -> None:
         """Raises ControllerError while both are Primary: DRBD does not obey then."""

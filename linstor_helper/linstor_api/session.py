@@ -48,6 +48,16 @@ class Session:
             self._settle(replies.entries(data), about)
         return data
 
+    def _listed(self, call: Callable[..., Any], *args: Any, about: Mapping[str, str]) -> list[Any]:
+        """As ``_query``; none when there is no such resource definition."""
+        data = self._json(call, *args)
+        if not replies.is_reply(data):
+            return list(data)
+        found = replies.entries(data)
+        if replies.first_error_code(found) != replies.NOT_FOUND_DEFINITION:
+            self._settle(found, about)
+        return []
+
     def _change(
         self,
         call: Callable[..., Any],

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from linstor_helper.errors import Error, NotReadyError
 from linstor_helper.linstor_api import replies, views
-from linstor_helper.linstor_api.resources import Resources
+from linstor_helper.linstor_api.session import Session
 from linstor_helper.ports import Snapshot
 
 _LIST = "/resource-definitions/{}/snapshots"
@@ -16,17 +16,12 @@ _LIST = "/resource-definitions/{}/snapshots"
 _TAKE_CLASSES: dict[int, type[Error]] = {**replies.BY_CODE, replies.NOT_FOUND_RESOURCE: NotReadyError}
 
 
-class Snapshots(Resources):
+class Snapshots(Session):
     """The part of ``ports.Controller`` that is about snapshots."""
 
     def snapshots(self, name: str) -> list[Snapshot]:
-        data = self._json(self._client.raw, "GET", _LIST, name)
-        if replies.is_reply(data):
-            found = replies.entries(data)
-            if replies.first_error_code(found) != replies.NOT_FOUND_DEFINITION:
-                self._settle(found, {"resource": name})
-            return []
-        return [views.snapshot(one) for one in data]
+        found = self._listed(self._client.raw, "GET", _LIST, name, about={"resource": name})
+        return [views.snapshot(one) for one in found]
 
     def take_snapshot(self, name: str, snapshot: str) -> None:
         """Raises NotFoundError; a replica that is offline gets none, which is told in ``warnings``."""

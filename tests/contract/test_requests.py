@@ -104,7 +104,7 @@ def test_requests_per_method(server: ControllerServer, controller: LinstorContro
     controller.delete("vm-1")
     assert cost() == [
         f"DELETE {RD}/vm-1",
-        "GET /view/snapshots?resources=vm-1",
+        f"GET {RD}/vm-1/snapshots",
         f"DELETE {RD}/vm-1/snapshots/s1",
         f"DELETE {RD}/vm-1",
     ]
