@@ -288,23 +288,25 @@ def freeze(domain: str, longest: int) -> Script:
     (the driver is gone), and after ``longest`` seconds; then prints how it came out.
 
     An agent that did not answer in time may freeze later, so that the guest is thawed after that as well; but not after
-    a refusal, when somebody else may have frozen it.
+    a refusal, when somebody else may have frozen it.  While an agent does not thaw it is asked again and again, from the
+    background.
     """
     waiting = f"timeout -k 1 {_AGENT_ANSWERS}"
-    freezing = f"{waiting} {command(*_VIRSH, 'domfsfreeze', domain).lines[0]}"
-    thawing = f"{waiting} {command(*_VIRSH, 'domfsthaw', domain).lines[0]}"
+    freezing = f"{waiting} {command(*_VIRSH, 'domfsfreeze', domain).lines[0]} </dev/null"
+    thawing = f"{waiting} {command(*_VIRSH, 'domfsthaw', domain).lines[0]} </dev/null >/dev/null 2>&1"
+    persisting = f"for turn in {{1..60}}; do {thawing} && exit; sleep {_AGENT_ANSWERS}; done"
     return Script(
         (
             (
-                f"thaw() {{ for turn in 1 2 3; do {thawing} </dev/null >/dev/null 2>&1 && return; sleep 1; done; "
-                f"end={STUCK}; }}"
+                f"thaw() {{ for turn in 1 2 3; do {thawing} && return; sleep 1; done; end={STUCK}; "
+                f"setsid -f bash -c {quote(persisting)} </dev/null >/dev/null 2>&1; }}"
             ),
             (
-                f"{{ trap '' PIPE; end={EXPIRED}; if said=$({freezing} </dev/null 2>&1); then trap thaw EXIT; "
+                f"{{ trap '' PIPE; end={EXPIRED}; if said=$({freezing} 2>&1); then trap thaw EXIT; "
                 f"trap 'exit 1' HUP INT TERM; echo {FROZEN}; "
                 f"if read -r -t {int(longest)} word; then end={RELEASED}; fi; thaw; trap - EXIT; echo $end; "
-                "else status=$?; case $status in 124|137) thaw;; esac; "
-                'echo "${said##*error: }" | tr -s "\n" " "; echo; fi; }'
+                "else case $? in 124|137) said='the guest agent did not answer in time'; thaw;; esac; "
+                'echo "${said##*error: }" | tr -s "\\n" " "; echo; fi; }'
             ),
         )
     )
