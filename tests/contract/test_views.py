@@ -50,6 +50,43 @@ def test_volume_0_counts() -> None:
     assert shown.device_path == "/dev/drbd1000"
 
 
+def test_the_size_is_what_the_topmost_layer_leaves() -> None:
+    below = {
+        "type": "STORAGE",
+        "storage": {"storage_volumes": [{"volume_number": 0, "usable_size_kib": 100}]},
+    }
+    luks = {"luks_volumes": [{"volume_number": 0, "usable_size_kib": 90}]}
+    other, told = volume(1, usable_size_kib=7), volume(0, usable_size_kib=80)
+    layers: list[tuple[dict[str, Any], Size | None]] = [
+        (below, Size(100 * 1024)),
+        ({"type": "LUKS", "luks": luks, "children": [below]}, Size(90 * 1024)),
+        ({"type": "DRBD", "drbd": {"drbd_volumes": [other, told]}, "children": [below]}, Size(80 * 1024)),
+        ({"type": "DRBD", "drbd": {"drbd_volumes": [other]}, "children": [below]}, None),
+        (drbd(volume(0, usable_size_kib=-1)), None),
+        (drbd(volume(0, usable_size_kib=0)), None),
+        (drbd(volume(0)), None),
+    ]
+    assert [resource(layer).size for layer, _ in layers] == [size for _, size in layers]
+
+
+def test_a_snapshot() -> None:
+    shown = views.snapshot(
+        {
+            "name": "s1",
+            "nodes": ["bob", "alice"],
+            "flags": ["SUCCESSFUL"],
+            "volume_definitions": [
+                {"volume_number": 1, "size_kib": 8},
+                {"volume_number": 0, "size_kib": 4},
+            ],
+        }
+    )
+    assert shown == ("s1", ("bob", "alice"), frozenset({"SUCCESSFUL"}), (Size(4096), Size(8192)))
+    assert shown.usable
+    assert not shown._replace(flags=frozenset({"SUCCESSFUL", "DELETE"})).usable
+    assert views.snapshot({"name": "s1"}) == ("s1", (), frozenset(), ())
+
+
 def test_the_state_of_the_view_is_newer() -> None:
     """The layer data keeps what the satellite saw when it last changed something."""
     layer = drbd(volume(0, disk_state="UpToDate"))

@@ -77,6 +77,7 @@ class TestCapturedCalls:
             fs="",
             type=0,
             persistent=False,
+            target_snapshot=None,
             cloning_id=None,
             datastore_id=100,
             md5="",
