@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from linstor_helper import names
-from linstor_helper.errors import NotFoundError
+from linstor_helper.errors import Error, NotFoundError, RefusedError
 from linstor_helper.linstor_api import replies, views
 from linstor_helper.linstor_api.replies import Entry
 from linstor_helper.linstor_api.snapshots import Snapshots
@@ -16,6 +16,14 @@ from linstor_helper.units import Size
 
 # REST 1.26: Delete, Rename or Dynamic, the default; inherited from the resource group and the controller
 _RENAME = {"StorDriver/Zfs/DeleteStrategy": "Rename"}
+
+
+# plain LVM does not grow while it has snapshots, which REST 1.29 brought
+_RESIZE_CLASSES: dict[int, type[Error]] = {
+    **replies.BY_CODE,
+    replies.HAS_SNAPSHOTS: RefusedError,
+    replies.KEPT_BY_SNAPSHOTS: RefusedError,
+}
 
 
 class Definitions(Snapshots):
@@ -71,7 +79,8 @@ class Definitions(Snapshots):
         return self._entries(call, *args, **options)
 
     def resize(self, name: str, size: Size) -> None:
-        """Raises NotFoundError, NoSpaceError, NotReadyError while a replica is not up to date.
+        """Raises NotFoundError, NoSpaceError, NotReadyError while a replica is not up to date, RefusedError while
+        snapshots prevent it.
 
         The present size is read first: a smaller one is obeyed and destroys data, without DRBD always, with
         DRBD before LINSTOR 1.33.3.
@@ -82,7 +91,7 @@ class Definitions(Snapshots):
         if replies.first_error_code(found) == replies.INVALID_SIZE and self._size(name) >= size:
             # somebody else was faster
             return
-        self._settle(found, {"resource": name})
+        self._settle(found, {"resource": name}, _RESIZE_CLASSES)
 
     def _size(self, name: str) -> Size:
         definition = self.resource_definition(name)

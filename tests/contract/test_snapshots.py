@@ -17,6 +17,7 @@ from linstor_helper.errors import (
     InUseError,
     NotFoundError,
     NotReadyError,
+    RefusedError,
 )
 from linstor_helper.linstor_api import LinstorController
 from linstor_helper.units import Size
@@ -205,6 +206,20 @@ def test_a_provider_without_snapshots(serve: Serve, connect: Connect) -> None:
     assert newer.snapshots("vm-1")[0].usable
 
 
+def test_snapshots_that_prevent_growth(serve: Serve, connect: Connect) -> None:
+    """Those of plain LVM, which have a size of their own."""
+    controller = connect(serve("1.29.1", provider="LVM").url)
+    controller.spawn("one", "vm-1", SIZE, {})
+    controller.take_snapshot("vm-1", "s1")
+    with pytest.raises(RefusedError, match=r"vm-1.*snapshot"):
+        controller.resize("vm-1", Size.of_mib(16))
+    controller.delete_snapshot("vm-1", "s1")
+    controller.resize("vm-1", Size.of_mib(16))
+    grown = controller.resource_definition("vm-1")
+    assert grown is not None
+    assert grown.sizes == (Size.of_mib(16),)
+
+
 def test_a_failed_one_is_a_record_that_is_good_for_nothing(
     server: ControllerServer, controller: LinstorController, vm: str
 ) -> None:
@@ -274,7 +289,7 @@ def used(server: ControllerServer, node: str = "alice") -> int:
     return server.cluster.node(node).pools["THIN"].space.used
 
 
-@pytest.mark.parametrize("inherited", ["false"])
+@pytest.mark.parametrize("inherited", ["true", "false"])
 @pytest.mark.parametrize("dependent", [True, False])
 def test_the_call_decides_whether_a_copy_shares_blocks(
     serve: Serve, connect: Connect, dependent: bool, inherited: str
