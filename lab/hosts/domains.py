@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lab.hosts.guest import Guest
@@ -82,12 +82,14 @@ class _Domain:
 class Domains:
     """All domains of the lab, by host and name. A domain has no agent until ``set_agent`` gives it one.
 
-    ``job_wait``: seconds that an agent command waits for its turn.
+    ``job_wait``: seconds that an agent command waits for its turn. ``watchers`` see what an agent has done before
+    virsh hears of it, in a thread of their own.
     """
 
     def __init__(self) -> None:
         self.job_wait = 30.0
         self.calls: list[AgentCall] = []
+        self.watchers: list[Callable[[AgentCall], object]] = []
         self._domains: dict[tuple[str, str], _Domain] = {}
         self._agents: dict[str, Agent] = {}
         self._lock = threading.Lock()
@@ -167,7 +169,10 @@ class Domains:
                     "Guest agent is not responding: Guest agent disappeared while executing command"
                 )
             count = _freeze(domain) if action == "freeze" else _thaw(domain)
-            self.calls.append(AgentCall(action, host, name, began, time.monotonic(), count))
+            call = AgentCall(action, host, name, began, time.monotonic(), count)
+            self.calls.append(call)
+            for watcher in self.watchers:
+                watcher(call)
             return count
         finally:
             domain.agent_job.release()

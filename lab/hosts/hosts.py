@@ -83,11 +83,17 @@ class Hosts:
                     guest.close()
 
     def set_link(self, name: str, state: str) -> None:
-        """``up``; ``down``: ssh gets no answer, what runs goes on; ``refused``: nothing listens to ssh."""
+        """``up``; ``down``: nothing passes, what runs goes on; ``refused``: nothing listens to ssh."""
         if state not in ("up", "down", "refused"):
             raise ValueError(f"no such state of a link: {state}")
         self._session(name)
         self.layout.link(name).write_text(state)
+
+    def set_client_alive(self, name: str, seconds: float) -> None:
+        """How long the host's sshd keeps the session of a client from which nothing comes (ClientAliveInterval);
+        for ever, unless this is set."""
+        self._session(name)
+        self.layout.client_alive(name).write_text(str(seconds))
 
     def set_delay(self, name: str, seconds: float) -> None:
         """Time that passes before an ssh connection to the host is there."""
@@ -158,6 +164,9 @@ class Hosts:
         """End all processes on hosts, take devices and mounts away. May be called again."""
         self.domains.close()
         self._libvirt.close()
+        for name in self.names:
+            # A client whose caller was killed would wait for the network for ever.
+            self.layout.link(name).unlink(missing_ok=True)
         processes.kill_all(self.layout.root)
         for guest in self._guests:
             guest.close()

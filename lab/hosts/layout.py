@@ -70,3 +70,7 @@ class Layout:
     def delay(self, name: str) -> Path:
         """Seconds before a connection to the host is there."""
         return self.host(name) / "delay"
+
+    def client_alive(self, name: str) -> Path:
+        """Seconds after which the host's sshd gives up a client that is silent."""
+        return self.host(name) / "client-alive"

@@ -3,32 +3,48 @@
 
 The command never holds the caller's own descriptors: when the ssh client is killed, its caller sees the end
 of the output at once, while the command on the host learns of it only by EOF and EPIPE. So it is with a
-real connection.
+real connection. When the caller is killed, the client lives on until the command ends: all that the command
+gets is the end of its input. While the network is down nothing passes, in either direction.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CHUNK = 1 << 18
+LINK_SECONDS = 0.05
 # Not from the module signal, which takes longer to load than this program to start a command.
 SIGPIPE = 13
+
+
+class Silence(Exception):
+    """Nothing came from the host for as long as the client waits."""
 
 
 class Channel:
     """One command. ``sent`` and ``received``: bytes of standard input and output that passed.
 
     ``cut_at``: number of input bytes after which the connection breaks; ``cut`` tells that it did.
-    ``mute``: the output gets lost on its way.
+    ``mute``: the output gets lost on its way. ``link_is_down`` tells of the network. ``patience``: seconds of
+    silence after which the client gives up (None: never); ``server_patience``: seconds after which sshd closes
+    the session of a silent client.
     """
 
     def __init__(
         self,
         command: list[str],
         environment: dict[str, str],
+        link_is_down: Callable[[], bool],
         *,
         no_input: bool,
+        patience: float | None,
+        server_patience: float,
         cut_at: int | None = None,
         mute: bool = False,
     ) -> None:
@@ -37,6 +53,10 @@ class Channel:
         self.cut = False
         self._command = command
         self._environment = environment
+        self._link_is_down = link_is_down
+        self._patience = patience
+        self._server_patience = server_patience
+        self._looked_at_link = 0.0
         self._input_open = not no_input
         self._cut_at = cut_at
         self._mute = mute
@@ -45,19 +65,48 @@ class Channel:
         self._from_host: dict[int, int] = {}
 
     def run(self) -> int:
-        """Runs the command to its end and returns its exit status, or minus the signal that ended it."""
+        """Runs the command to its end and returns its exit status, or minus the signal that ended it.
+
+        Raises Silence when the network is gone for too long.
+        """
         child = self._start()
+        ended = os.pidfd_open(child)
         try:
-            while self._from_host and not self.cut:
-                self._step()
+            while (self._from_host or ended >= 0) and not self.cut:
+                self._wait_for_link()
+                if self._step(ended):
+                    os.close(ended)
+                    ended = -1
         finally:
-            for descriptor in (self._to_host, *self._from_host):
-                if descriptor >= 0:
-                    os.close(descriptor)
+            self._close_session()
+            if ended >= 0:
+                os.close(ended)
         if self.cut:
             return 0
         _, status = os.waitpid(child, 0)
         return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+
+    def _close_session(self) -> None:
+        """What sshd does when the connection ends: the command is not told otherwise."""
+        if self._to_host >= 0:
+            self._close_input()
+        for descriptor in self._from_host:
+            os.close(descriptor)
+        self._from_host.clear()
+
+    def _wait_for_link(self) -> None:
+        """Looks at most every ``LINK_SECONDS``, and lets nothing pass while the link is down."""
+        begin = time.monotonic()
+        if begin - self._looked_at_link < LINK_SECONDS:
+            return
+        while self._link_is_down():
+            silent = time.monotonic() - begin
+            if silent >= self._server_patience:
+                self._close_session()
+            if self._patience is not None and silent >= self._patience:
+                raise Silence
+            time.sleep(LINK_SECONDS)
+        self._looked_at_link = time.monotonic()
 
     def _start(self) -> int:
         host_in, self._to_host = os.pipe()
@@ -80,8 +129,11 @@ class Channel:
         self._from_host = {out: 1, err: 2}
         return child
 
-    def _step(self) -> None:
+    def _step(self, ended: int) -> bool:
+        """Moves what is there to be moved. Whether the command has ended."""
         poll = select.poll()
+        if ended >= 0:
+            poll.register(ended, select.POLLIN)
         for descriptor in self._from_host:
             poll.register(descriptor, select.POLLIN)
         if self._to_host >= 0:
@@ -89,13 +141,17 @@ class Channel:
             poll.register(self._to_host, select.POLLOUT if self._pending or not self._input_open else 0)
             if self._input_open and not self._pending:
                 poll.register(0, select.POLLIN)
-        for descriptor, events in poll.poll():
+        for descriptor, events in poll.poll(LINK_SECONDS * 1000):
+            if descriptor == ended:
+                # What it wrote last may still be in the pipes, which end by themselves.
+                return True
             if descriptor in self._from_host:
                 self._forward_output(descriptor)
             elif descriptor == self._to_host:
                 self._feed(gone=bool(events & select.POLLERR))
             elif descriptor == 0:
                 self._take_input(events)
+        return False
 
     def _take_input(self, events: int) -> None:
         room = CHUNK if self._cut_at is None else min(CHUNK, self._cut_at - self.sent)

@@ -11,7 +11,11 @@ import os
 import sys
 import time
 
-from ssh_channel import Channel
+# Not from the module signal, which takes longer to load than this program to start a command.
+from _signal import SIGHUP, SIGINT, SIGTERM
+from _signal import signal as set_handler
+
+from ssh_channel import Channel, Silence
 from ssh_faults import NO_FAULT, take_fault
 from ssh_options import Call, UsageError
 
@@ -26,7 +30,13 @@ class Failed(Exception):
     """ssh itself fails: 255 and a text."""
 
 
+class Killed(Exception):
+    """Somebody wants ssh to end: it closes the connection and does not die by the signal."""
+
+
 def main(root: str) -> int:
+    for number in (SIGHUP, SIGINT, SIGTERM):
+        set_handler(number, _end)
     started = time.monotonic()
     words = sys.argv[1:]
     try:
@@ -45,7 +55,13 @@ def main(root: str) -> int:
             _log(root, call.host, words, None, None, started, fault)
             fault.strike(call.host)
         channel = Channel(
-            *_session(root, call), no_input=call.no_input, cut_at=fault.at_byte, mute=fault.mute
+            *_session(root, call),
+            lambda: _is_down(root, call.host),
+            no_input=call.no_input,
+            patience=patience,
+            server_patience=float(_host_file(root, call.host, "client-alive") or "inf"),
+            cut_at=fault.at_byte,
+            mute=fault.mute,
         )
         status = channel.run()
         if channel.cut or fault.after:
@@ -54,6 +70,13 @@ def main(root: str) -> int:
         if status < 0:
             _lost(root, call.host, patience)
         code = status if 0 <= status < FAILED else FAILED
+    except Silence:
+        _say(_silence(call.host))
+        code = FAILED
+    except Killed:
+        if fault is not NO_FAULT:
+            return FAILED
+        code = FAILED
     except Failed as error:
         if not call.quiet:
             _say(str(error))
@@ -63,6 +86,10 @@ def main(root: str) -> int:
         return FAILED
     _log(root, call.host, words, channel, code, started, fault)
     return code
+
+
+def _end(*_: object) -> None:
+    raise Killed
 
 
 def _say(text: str) -> None:
@@ -87,6 +114,14 @@ def _host_file(root: str, host: str, name: str) -> str:
             return file.read()
     except FileNotFoundError:
         return ""
+
+
+def _is_down(root: str, host: str) -> bool:
+    return _host_file(root, host, "link").strip() == "down"
+
+
+def _silence(host: str) -> str:
+    return f"Timeout, server {host} not responding."
 
 
 def _connect(root: str, host: str, timeout: float) -> None:
@@ -121,9 +156,9 @@ def _session(root: str, call: Call) -> tuple[list[str], dict[str, str]]:
 def _lost(root: str, host: str, patience: float | None) -> None:
     """The command was killed. When the whole host was, nothing tells us so. Raises Failed."""
     begin = time.monotonic()
-    while _host_file(root, host, "link").strip() == "down":
+    while _is_down(root, host):
         if patience is not None and time.monotonic() - begin >= patience:
-            raise Failed(f"Timeout, server {host} not responding.")
+            raise Failed(_silence(host))
         time.sleep(POLL_SECONDS)
 
 

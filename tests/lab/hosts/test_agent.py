@@ -137,6 +137,8 @@ class TestFreezing:
 
     def test_the_log(self, lab, guest):
         begin = time.monotonic()
+        seen: list[tuple[str, set[str]]] = []
+        lab.domains.watchers.append(lambda call: seen.append((call.action, lab.frozen_domains())))
         for command in ("domfsfreeze", "domfsfreeze", "domfsthaw"):
             virsh(lab, command, DOMAIN)
         freeze, thaw = lab.domains.calls
@@ -144,6 +146,7 @@ class TestFreezing:
             ("freeze", "alice", DOMAIN, 1),
             ("thaw", "alice", DOMAIN, 1),
         ]
+        assert seen == [("freeze", {DOMAIN}), ("thaw", set())]
         assert begin < freeze.began <= freeze.ended < thaw.began <= thaw.ended < time.monotonic()
 
 
