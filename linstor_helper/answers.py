@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from linstor_helper.errors import ConfigError, one_line
+from linstor_helper.host_commands import remove_exported
 from linstor_helper.location import Location
 from linstor_helper.shell import quote
 from linstor_helper.units import Size
@@ -59,7 +60,7 @@ def import_info(location: Location, md5: str, size: Size, image_format: str) -> 
         "SIZE": size.mib_up,
         "FORMAT": image_format,
         "DISPOSE": "YES",
-        "DISPOSE_CMD": f"ssh -o BatchMode=yes {host} rm -f {path}",
+        "DISPOSE_CMD": f"ssh -o BatchMode=yes {host} {remove_exported(path).lines[0]}",
     }
     elements = "".join(f"<{name}><![CDATA[{value}]]></{name}>" for name, value in values.items())
     return f"<IMPORT_INFO>{elements}</IMPORT_INFO>\n"

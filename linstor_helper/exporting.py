@@ -1,23 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A file with an image's content, for a marketplace: from one point in time, on a host, until it was fetched."""
+"""A file with an image's content, for a marketplace: of one point in time, on a host, until it was fetched."""
 
 from __future__ import annotations
 
-import posixpath
 from typing import NamedTuple
 
 from linstor_helper import attach, copying, host_commands, names, transfer, volumes
 from linstor_helper.copying import Wanted
-from linstor_helper.errors import ControllerError, NotFoundError
+from linstor_helper.errors import CommandFailed, NotFoundError
 from linstor_helper.location import Location
 from linstor_helper.ports import Warn
 from linstor_helper.storage import Storage
 from linstor_helper.undo import Undo
 from linstor_helper.units import Size
-
-_FILE = "one-linstor-export-"
-_FORGOTTEN = 24 * 60
-"""Minutes after which a file is removed that no marketplace has fetched: OpenNebula tells nobody when that fails."""
 
 
 class Exported(NamedTuple):
@@ -57,13 +52,15 @@ def export(
     copying.copy(storage, resource, wanted, undo, warn)
     resources = attach.wait_until_settled(controller, storage.clock, copy, storage.settings.attach_timeout)
     host = transfer.choose_host(resources, attach.usable, storage.settings.bridge_list, turn)
-    path = posixpath.join(storage.settings.staging_dir, f"{_FILE}{turn}.{wanted_format}")
     with attach.opened(storage, copy, host, resources, undo) as attachment:
-        undo.push(f"{host}:{path}", lambda: storage.hosts.run(host, host_commands.unlink(path)))
-        script = host_commands.remove_old(storage.settings.staging_dir, f"{_FILE}*", _FORGOTTEN)
-        script += host_commands.wait_for_device(attachment.device, storage.settings.attach_timeout)
-        script += host_commands.export_image(attachment.device, image_format, wanted_format, path)
+        script = host_commands.wait_for_device(attachment.device, storage.settings.attach_timeout)
+        script += host_commands.export_image(
+            attachment.device, image_format, wanted_format, storage.settings.staging_dir
+        )
         said = storage.hosts.run(host, script, f"exporting {resource}", timeout=None).split()
-    if len(said) != 2:
-        raise ControllerError(f"host {host} did not tell MD5 and size of {path}")
-    return Exported(Location(host, path), wanted_format, said[0], Size.of_bytes(int(said[1])))
+    if len(said) != 3:
+        raise CommandFailed(f"host {host} did not tell what it has exported of {resource}", status=0)
+    path, md5, size = said
+    location = Location(host, path)
+    undo.push(str(location), lambda: storage.hosts.run(host, host_commands.remove_exported(path)))
+    return Exported(location, wanted_format, md5, Size.of_bytes(int(size)))

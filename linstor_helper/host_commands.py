@@ -312,50 +312,55 @@ def freeze(domain: str, longest: int) -> Script:
     )
 
 
+_VIRTUAL_SIZE = command("sed", "-n", r's/^    "virtual-size": \([0-9]*\),*$/\1/p').lines[0]
+"""Filters the size in bytes out of what ``qemu-img info`` tells as JSON; nested images are indented deeper."""
+
+
 def grow_qcow2(device: str, size: int) -> Script:
     """Makes the virtual size in a qcow2 header on a device ``size`` bytes, unless it is larger already."""
     image = command("qemu-img", "info", "-f", "qcow2", "--output=json", device).lines[0]
     resizing = command("qemu-img", "resize", "-q", "-f", "qcow2", device, size).lines[0]
     return Script(
         (
-            f"now=$({image} | sed -n 's/^    \"virtual-size\": \\([0-9]*\\),*$/\1/p')",
+            f"now=$({image} | {_VIRTUAL_SIZE})",
             f'test -n "$now"; test "$now" -ge {int(size)} || {resizing}',
         )
     )
 
 
-def export_image(device: str, form: str, wanted: str, path: str) -> Script:
-    """Converts what is on a device to a file, and prints the file's MD5 and its virtual size in bytes, one a line.
+_EXPORTED = "one-linstor-export."
+_FORGOTTEN = 2 * 24 * 60
+"""Minutes after which an exported file goes that no marketplace has fetched: nobody is told when one fails."""
 
-    A file that cannot be finished does not stay.
+
+def export_image(device: str, form: str, wanted: str, staging: str) -> Script:
+    """Converts what is on a device to a file in a new directory below ``staging``, and prints its path, its MD5 and its
+    virtual size in bytes, one a line.
+
+    A file that cannot be finished does not stay.  Others may write to ``staging``: the name is one that nobody knows.
     """
-    converting = command("qemu-img", "convert", "-f", form, "-O", wanted, device, path).lines[0]
-    size = command("qemu-img", "info", "-f", wanted, "--output=json", path).lines[0]
+    converting = command("qemu-img", "convert", "-f", form, "-O", wanted, device).lines[0]
+    size = command("qemu-img", "info", "-f", wanted, "--output=json").lines[0]
+    forgotten = command(
+        "find", staging, "-mindepth", 1, "-maxdepth", 1, "-type", "d",
+        "-name", f"{_EXPORTED}*", "-mmin", f"+{_FORGOTTEN}", "-exec", "rm", "-rf", "{}", "+",
+    )  # fmt: skip
     return Script(
         (
-            f"trap {quote('rm -f ' + quote(path))} EXIT",
-            *command("mkdir", "-p", posixpath.dirname(path)).lines,
-            "umask 0077",
-            converting,
-            f"{command('md5sum', path).lines[0]} | cut -d ' ' -f 1",
-            f"{size} | sed -n 's/^    \"virtual-size\": \\([0-9]*\\),*$/\1/p'",
+            *command("mkdir", "-p", staging).lines,
+            *forgotten.or_else(command("true")).lines,
+            f"directory=$({command('mktemp', '-d', posixpath.join(staging, _EXPORTED + 'XXXXXXXX')).lines[0]})",
+            "trap 'rm -rf \"$directory\"' EXIT",
+            f"file=$directory/image.{wanted}",
+            f'{converting} "$file"',
+            'echo "$file"',
+            "md5sum \"$file\" | cut -d ' ' -f 1",
+            f'{size} "$file" | {_VIRTUAL_SIZE}',
             "trap - EXIT",
         )
     )
 
 
-def remove_old(directory: str, pattern: str, minutes: int) -> Script:
-    """Removes the files in a directory that match and were not changed for so long."""
-    return command(
-        "find",
-        directory,
-        "-maxdepth",
-        1,
-        "-type",
-        "f",
-        "-name",
-        pattern,
-        "-mmin",
-        f"+{int(minutes)}",
-        "-delete",
-    ).or_else(command("true"))
+def remove_exported(path: str) -> Script:
+    """Removes an exported file with its directory."""
+    return command("rm", "-rf", posixpath.dirname(path))

@@ -18,20 +18,19 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     call = read_image_call(args, stdin)
     storage, resource = context.storage(call.datastore), names.require_valid(call.image.source)
     app_id = number(args[-1], "the app's id")
-    with context.locks.hold(names.companion(resource, names.EXPORT)):
+    with context.locks.hold(names.companion(resource, names.EXPORT)), context.undo() as undo:
         # VMs may start with the image meanwhile.
         with context.locks.hold(resource):
             exporting.announce(storage, resource)
-        with context.undo() as undo:
-            exported = exporting.export(
-                storage,
-                resource,
-                call.image.format or "raw",
-                call.image_id,
-                app_id,
-                undo,
-                context.log.warning,
-            )
+        exported = exporting.export(
+            storage,
+            resource,
+            call.image.format or "raw",
+            call.image_id,
+            app_id,
+            undo,
+            context.log.warning,
+        )
         with context.locks.hold(resource):
             exporting.forget(storage, resource)
-    return answers.import_info(exported.location, exported.md5, exported.size, exported.format)
+        return answers.import_info(exported.location, exported.md5, exported.size, exported.format)
