@@ -5,15 +5,17 @@ from __future__ import annotations
 
 from lab.one.calls import Call
 from lab.one.errors import OneError
-from lab.one.model import HostState, Image, ImageState, LcmState, VirtualMachine, VmState
+from lab.one.model import AppState, HostState, Image, ImageState, LcmState, MarketApp, VirtualMachine, VmState
 from lab.one.runner import Oned
 
 __all__ = [
+    "AppState",
     "Call",
     "HostState",
     "Image",
     "ImageState",
     "LcmState",
+    "MarketApp",
     "OneError",
     "Oned",
     "VirtualMachine",

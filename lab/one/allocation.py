@@ -89,7 +89,7 @@ class Allocator:
                     image.size_mb = int(disk["SIZE"])
                 image.snapshots = known.copy() if known and known.records else None
             image.vms.remove(vm.id)
-            if not image.vms:
+            if not image.vms and not image.cloning_ops:
                 image.state = ImageState.READY
 
     def add_record(self, vm: VirtualMachine, host: str, system: Datastore) -> HistoryRecord:

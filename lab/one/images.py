@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.one import documents
+from lab.one import cloning, documents
 from lab.one.calls import Call
 from lab.one.datastore_drivers import DatastoreDrivers, fail, info, register, set_state
 from lab.one.errors import OneError
@@ -99,6 +99,8 @@ class ImageManager:
             raise OneError("[one.image.clone] Clone only supported to same DS_MAD Datastores")
         if original.state not in (ImageState.READY, ImageState.CLONE, ImageState.USED):
             raise OneError(f"[one.image.clone] Cannot clone image in state: {original.state.name}")
+        if original.snapshots is not None and original.snapshots.records:
+            raise OneError("[one.image.clone] Cannot clone images with snapshots")
         image = Image(
             self._inventory.next_image_id(),
             name,
@@ -113,10 +115,7 @@ class ImageManager:
         )
         document = self._drivers.document(image)
         register(self._inventory, image)
-        before = original.state
-        original.cloning_ops += 1
-        if before is ImageState.READY:
-            set_state(original, ImageState.CLONE)
+        cloning.begin(original)
         call = self._drivers.call(store, "clone", image.id, document)
         words = call.stdout.split()
         if call.ok and words:
@@ -127,9 +126,7 @@ class ImageManager:
         else:
             fail(image, f"Error cloning from Image {original.id}", info(call))
         image.cloning_id = -1
-        original.cloning_ops -= 1
-        if original.cloning_ops == 0 and original.state is ImageState.CLONE:
-            set_state(original, ImageState.READY)
+        cloning.end(original)
         return image
 
     def delete(self, image_id: int, force: bool = False) -> Call | None:

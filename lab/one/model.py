@@ -28,6 +28,12 @@ class ImageState(IntEnum):
     USED_PERS = 8
 
 
+class AppState(IntEnum):
+    READY = 1
+    LOCKED = 2
+    ERROR = 3
+
+
 class VmState(IntEnum):
     PENDING = 1
     ACTIVE = 3
@@ -209,6 +215,21 @@ class Image:
     def error(self) -> str:
         """The ERROR attribute as `oneimage show` prints it; empty when there is none."""
         return self.template.get("ERROR", "")
+
+
+@dataclass
+class MarketApp:
+    """An app of a marketplace, made from an image. `error` is its ERROR attribute."""
+
+    id: int
+    name: str
+    origin_id: int
+    state: AppState = AppState.LOCKED
+    source: str = ""
+    md5: str = ""
+    size_mb: int = 0
+    format: str = ""
+    error: str = ""
 
 
 @dataclass

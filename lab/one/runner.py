@@ -25,8 +25,9 @@ from lab.one.install import CHECKOUT, Installation, driver_environment, install
 from lab.one.inventory import Inventory
 from lab.one.lifecycle import Lifecycle
 from lab.one.machines import Machines
+from lab.one.market import Market
 from lab.one.migration import Migration
-from lab.one.model import Datastore, Host, HostState, Image, LcmState, VirtualMachine, VmState
+from lab.one.model import Datastore, Host, HostState, Image, LcmState, MarketApp, VirtualMachine, VmState
 from lab.one.power import Power
 from lab.one.recovery import Recovery
 from lab.one.scripts import ScriptRunner
@@ -88,6 +89,7 @@ class Oned:
         self.image_snapshot_delete = snapshots.delete
         self.image_snapshot_revert = snapshots.revert
         self.image_snapshot_flatten = snapshots.flatten
+        self.market = Market(self.inventory, self.version, self.executor, drivers, self.tree)
 
     def _assemble_machines(self, drivers: DatastoreDrivers) -> None:
         inventory, version, lines = self.inventory, self.version, self.lines
@@ -201,6 +203,10 @@ class Oned:
             vm.user_template[key.strip().upper()] = value.strip().strip('"')
         return vm
 
+    def marketapp_create(self, image: Image | int, name: str = "") -> MarketApp:
+        """`onemarketapp create` from an image; `market.path(app)` are its bytes, `app.source` downloads them."""
+        return self.market.create(image.id if isinstance(image, Image) else image, name)
+
     def host_error(self, name: str) -> Host:
         """The host does not answer any more: it is in ERROR, its running VMs are UNKNOWN."""
         return self.host_state(name, HostState.ERROR)
@@ -219,6 +225,7 @@ class Oned:
     def close(self) -> None:
         """Power all guests off and stop answering."""
         self.hypervisor.close()
+        self.market.stop()
         self.xmlrpc.stop()
 
 

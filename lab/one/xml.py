@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Union
 from xml.sax.saxutils import escape
@@ -44,3 +45,20 @@ def template(tag: str, attributes: Mapping[str, Attribute]) -> str:
         else:
             parts.extend(vector(key, one) for one in value)
     return element(tag, *parts)
+
+
+_PART = re.compile(r"<(\w+)>((?:<!\[CDATA\[.*?\]\]>|[^<])*)</\1>|<(\w+)>|</\w+>", re.S)
+
+
+def indented(xml: str) -> str:
+    """A document as OpenNebula's Ruby processes pass it on: one element a line, empty ones in their short form."""
+    lines, depth = [], 0
+    for part in _PART.finditer(xml):
+        leaf, text, opened = part.groups()
+        if leaf is None and opened is None:
+            depth -= 1
+        shown = f"<{leaf}/>" if leaf is not None and not text else part.group()
+        lines.append("  " * depth + shown)
+        if opened is not None:
+            depth += 1
+    return "\n".join(lines)

@@ -117,9 +117,11 @@ def test_ssh_source(tmp_path: Path) -> None:
     fake = tmp_path / "ssh"
     fake.write_text('#!/bin/sh\n[ "$1" = bob ] && exec sh -c "$2"\necho "no route" >&2; exit 255\n')
     fake.chmod(0o755)
-    source = tmp_path / "with blank"
+    source = tmp_path / "it's"
     source.write_bytes(DATA)
     assert run("datastore/downloader.sh", f"ssh://bob:{source}", "-", path=tmp_path).stdout == DATA
+    blank = source.rename(tmp_path / "with blank")
+    assert run("datastore/downloader.sh", f"ssh://bob:{blank}", "-", path=tmp_path).returncode == 255
     assert run("datastore/downloader.sh", f"ssh://eve:{source}", "-", path=tmp_path).returncode == 255
 
 

@@ -77,7 +77,8 @@ def ssh_chunks(where: str) -> Iterator[bytes]:
     import subprocess
 
     host, _, path = where.partition(":")
-    command = ["ssh", host, f"cat {shlex.quote(path)}"]
+    # The original keeps host and path in a list of words: of a path with blanks it knows the first word.
+    command = ["ssh", host, f"cat {shlex.quote(path.split()[0])}"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         while data := process.stdout.read(CHUNK):
