@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lab.controller import ControllerServer
@@ -88,10 +89,24 @@ def json_reply(body: bytes, status: bytes = b"200 OK") -> bytes:
 
 @dataclass
 class Speaker:
-    """``asked`` counts the connections."""
+    """``heard`` are the requests, one of each connection."""
 
     url: str
-    asked: int = 0
+    heard: list[bytes] = field(default_factory=list)
+
+    @property
+    def asked(self) -> int:
+        return len(self.heard)
+
+
+def _request(connection: socket.socket) -> bytes:
+    """Head and body."""
+    data = connection.recv(65536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\nContent-Length: (\d+)", head)
+    while length and len(body) < int(length.group(1)):
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
 
 
 @contextmanager
@@ -110,9 +125,9 @@ def speaking(*replies: bytes) -> Iterator[Speaker]:
                 continue
             with connection:
                 connection.settimeout(1)
-                connection.recv(65536)
+                request = _request(connection)
                 connection.sendall(replies[min(speaker.asked, len(replies) - 1)])
-                speaker.asked += 1
+                speaker.heard.append(request)
 
     thread = threading.Thread(target=serve)
     thread.start()

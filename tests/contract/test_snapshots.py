@@ -175,6 +175,17 @@ def test_a_replica_without_snapshot_is_told(
     assert any("bob" in warning for warning in controller.warnings)
 
 
+def test_all_replicas_are_being_evacuated(
+    server: ControllerServer, controller: LinstorController, vm: str
+) -> None:
+    """The volume is there: LINSTOR speaks of resources that it finds none of."""
+    for node in ("alice", "bob"):
+        server.cluster.node(node).flags.add("EVACUATE")
+    with pytest.raises(NotReadyError):
+        controller.take_snapshot(vm, "s1")
+    assert controller.snapshots(vm) == []
+
+
 def test_no_replica_is_reachable(server: ControllerServer, controller: LinstorController, vm: str) -> None:
     for node in ("alice", "bob"):
         server.cluster.set_online(node, False)
@@ -312,19 +323,27 @@ def test_the_call_decides_whether_a_copy_shares_blocks(
     assert server.cluster.devices.read("VM-2/0", 0, 4096) == A
 
 
-REFUSED = b'[{"ret_code":-4611686018373385724,"message":"Resource vm-1 still has snapshots"}]'
+REFUSED = b'[{"ret_code":-4611686018373385724,"message":"Strategy DELETE does not go with snapshots"}]'
 DONE = b'[{"ret_code":%d,"message":"done"}]'
+TAKEN_AWAY: dict[str, Callable[[LinstorController], bool]] = {
+    "definition": lambda one: one.delete("vm-1"),
+    "resource without a disk": lambda one: one.release("vm-1", "dave"),
+}
 
 
-def test_a_cluster_that_does_not_keep_what_others_depend_on(connect: Connect) -> None:
+@pytest.mark.parametrize("what", TAKEN_AWAY)
+def test_a_cluster_that_does_not_keep_what_others_depend_on(connect: Connect, what: str) -> None:
     """Refused with 516, told to keep it for this definition, and gone."""
-    version = json_reply(b'{"version":"1.34.0-rc.1","rest_api_version":"1.28.0"}')
+    version = json_reply(b'{"version":"1.35.0-rc.1","rest_api_version":"1.29.1"}')
     refused = json_reply(REFUSED, b"500 Internal Server Error")
     with speaking(version, refused, json_reply(DONE % 3), json_reply(DONE % 2)) as other:
         controller = connect(other.url)
-        assert controller.version() == (1, 34, 0)
-        assert controller.delete("vm-1") is True
-        assert other.asked == 4
+        assert controller.version() == (1, 35, 0)
+        assert TAKEN_AWAY[what](controller) is True
+    first, change, second = other.heard[1:]
+    assert first == second
+    assert change.startswith(b"PUT /v1/resource-definitions/vm-1 ")
+    assert b'{"StorDriver/Zfs/DeleteStrategy": "Rename"}' in change
 
 
 def test_what_it_costs(server: ControllerServer, controller: LinstorController, vm: str) -> None:
