@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from linstor_helper import copying, names, snapshots, volumes
+from linstor_helper import companions, copying, names, snapshots
 from linstor_helper.copying import Wanted
 from linstor_helper.errors import CannotSnapshot, Error, NotFoundError, RefusedError
 from linstor_helper.names import Owner
@@ -60,7 +60,7 @@ def remove(storage: Storage, name: str, snapshot_id: int, warn: Warn) -> None:
         return
     definition = controller.resource_definition(name)
     if definition is not None and ending in names.companions(definition.properties):
-        volumes.drop_companion(controller, storage.clock, name, ending, storage.settings.instance)
+        companions.drop(controller, storage.clock, name, ending, storage.settings.instance)
     else:
         warn(f"{name} has no snapshot {label} any more")
 
@@ -100,7 +100,6 @@ def _copy(
     definition = controller.resource_definition(name)
     if definition is None:
         raise NotFoundError(f"LINSTOR has no resource {name}") from refusal
-    # Noted first: what nobody knows of would never be deleted.
-    volumes.add_companion(controller, definition, ending)
+    companions.add(controller, definition, ending)
     wanted = Wanted(names.companion(name, ending), owner._replace(snapshot=snapshot_id), in_place=True)
     copying.copy(storage, name, wanted, undo, warn)

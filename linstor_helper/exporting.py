@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from linstor_helper import attach, copying, host_commands, names, transfer, volumes
+from linstor_helper import attach, companions, copying, host_commands, names, transfer, volumes
 from linstor_helper.copying import Wanted
 from linstor_helper.errors import CommandFailed, NotFoundError
 from linstor_helper.location import Location
@@ -30,13 +30,13 @@ def announce(storage: Storage, resource: str) -> None:
     definition = storage.controller.resource_definition(resource)
     if definition is None:
         raise NotFoundError(f"LINSTOR has no resource {resource}")
-    volumes.add_companion(storage.controller, definition, names.EXPORT)
+    companions.add(storage.controller, definition, names.EXPORT)
 
 
 def forget(storage: Storage, resource: str) -> None:
     """Removes the copy."""
     instance = storage.settings.instance
-    volumes.drop_companion(storage.controller, storage.clock, resource, names.EXPORT, instance)
+    companions.drop(storage.controller, storage.clock, resource, names.EXPORT, instance)
 
 
 def export(

@@ -288,7 +288,7 @@ def freeze(domain: str, longest: int) -> Script:
     (the driver is gone), and after ``longest`` seconds; then prints how it came out.
 
     An agent that did not answer in time may freeze later, so that the guest is thawed after that as well; but not after
-    a refusal, when somebody else may have frozen it.  While an agent does not thaw it is asked again and again, from the
+    a refusal, when somebody else may have frozen it.  An agent that does not thaw is asked again and again, from the
     background.
     """
     waiting = f"timeout -k 1 {_AGENT_ANSWERS}"

@@ -12,7 +12,7 @@ the guard is of no use any more; if not, it is the only copy of the content befo
 
 from __future__ import annotations
 
-from linstor_helper import attach, copying, disk_snapshots, names, snapshots, volumes
+from linstor_helper import attach, companions, copying, disk_snapshots, names, snapshots, volumes
 from linstor_helper.copying import Wanted
 from linstor_helper.errors import (
     ConflictError,
@@ -72,12 +72,12 @@ def flatten(storage: Storage, name: str, snapshot_id: int, owner: Owner, undo: U
             controller.delete_snapshot(name, one.name)
     for other in copies:
         if other != ending:
-            volumes.drop_companion(controller, storage.clock, name, other, storage.settings.instance)
+            companions.drop(controller, storage.clock, name, other, storage.settings.instance)
     # From here on a repetition does not find what it would revert to.
     controller.modify(name, {names.FLATTENED: str(snapshot_id)})
     snapshots.delete(controller, name, known, label)
     if ending in copies:
-        volumes.drop_companion(controller, storage.clock, name, ending, storage.settings.instance)
+        companions.drop(controller, storage.clock, name, ending, storage.settings.instance)
 
 
 def _was_flattened(storage: Storage, name: str, snapshot_id: int) -> bool:
@@ -211,7 +211,7 @@ def _revert_by_copies(
     copying.copy(storage, origin, wanted, undo, warn)
     # From here on it is the volume that stays.
     undo.commit()
-    volumes.drop_companion(controller, clock, name, names.GUARD, storage.settings.instance)
+    companions.drop(controller, clock, name, names.GUARD, storage.settings.instance)
 
 
 def _guard_by_copy(
@@ -235,7 +235,7 @@ def _guard_by_copy(
     _require_online(storage, name)
     # One of an earlier run that was killed; the volume is whole.
     volumes.discard_made(controller, clock, guard, storage.settings.instance, volumes.CLOSES)
-    listed = volumes.add_companion(controller, definition, names.GUARD)
+    listed = companions.add(controller, definition, names.GUARD)
     wanted = Wanted(guard, owner, in_place=True, more={names.COMPANIONS: listed})
     copying.copy(storage, name, wanted, undo, warn)
     # From here on it is what was there before, whatever comes after.

@@ -264,27 +264,6 @@ def require_unused(controller: Controller, clock: Clock, name: str, timeout: flo
     retry_while_in_use(clock, timeout, look)
 
 
-def add_companion(controller: Controller, definition: ResourceDefinition, ending: str) -> str:
-    """Notes that there is, or will be, a further volume that belongs to this one; returns the list of all."""
-    known = names.companions(definition.properties)
-    listed = " ".join([*known, *([] if ending in known else [ending])])
-    if ending not in known:
-        controller.modify(definition.name, {names.COMPANIONS: listed})
-    return listed
-
-
-def drop_companion(controller: Controller, clock: Clock, name: str, ending: str, instance: str) -> None:
-    """Deletes a companion of the volume ``name``."""
-    discard_made(controller, clock, names.companion(name, ending), instance, CLOSES)
-    definition = controller.resource_definition(name)
-    known = [] if definition is None else names.companions(definition.properties)
-    left = [one for one in known if one != ending]
-    if left:
-        controller.modify(name, {names.COMPANIONS: " ".join(left)})
-    elif known:
-        controller.modify(name, {}, [names.COMPANIONS])
-
-
 def retry_while_in_use(clock: Clock, timeout: float, act: Callable[[], _Made]) -> _Made:
     """Repeats ``act`` while it raises InUseError, for ``timeout`` seconds."""
     return _retry(InUseError, clock, timeout, act)

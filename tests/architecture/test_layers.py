@@ -30,6 +30,7 @@ LAYERS = {
     2: {"clock", "interrupts", "linstor_api", "locks", "log", "one_api", "ports", "ssh", "waiting"},
     3: {
         "attach",
+        "companions",
         "copying",
         "detaching",
         "disk_snapshots",
