@@ -28,6 +28,12 @@ def stale_places(size: int) -> Iterator[int]:
     yield from range(max(dense, last), size, BLOCK)
 
 
+def stale_growth(before: int, after: int) -> Iterator[int]:
+    """As ``stale_places``, of what a volume of ``before`` bytes gets when it grows to ``after``."""
+    start = -(-before // BLOCK) * BLOCK
+    yield from (start + place for place in stale_places(after - after % BLOCK - start))
+
+
 class DeviceBusy(Exception):
     """A process holds the device open.
 
@@ -49,8 +55,9 @@ class Devices(Protocol):
     def copy(self, source: str, target: str) -> None:
         """Make ``target`` an independent copy of ``source``; holes stay holes."""
 
-    def resize(self, key: str, size_kib: int) -> None:
-        """Change the size; bytes below the smaller of the two sizes stay as they are."""
+    def resize(self, key: str, size_kib: int, *, stale: bool = False) -> None:
+        """Change the size; bytes below the smaller of the two sizes stay as they are. What is new reads as zeros;
+        ``stale``: it shows what somebody else had stored there."""
 
     def delete(self, key: str) -> None:
         """Remove the content. Raises DeviceBusy while it is open anywhere."""
@@ -118,8 +125,11 @@ class NoDevices:
         made.blocks = dict(original.blocks)
         self._contents[target] = made
 
-    def resize(self, key: str, size_kib: int) -> None:
+    def resize(self, key: str, size_kib: int, *, stale: bool = False) -> None:
         content = self._contents[key]
+        if stale:
+            new = stale_growth(content.size_kib * 1024, size_kib * 1024)
+            content.blocks.update(dict.fromkeys(new, STALE * BLOCK))
         content.size_kib = size_kib
         content.blocks = {at: data for at, data in content.blocks.items() if at < size_kib * 1024}
 

@@ -33,6 +33,7 @@ from lab.controller.numbers import Numbers
 from lab.controller.placement import Placement
 from lab.controller.pools import Pools
 from lab.controller.quorum import Quorum
+from lab.controller.resize import Resize
 from lab.controller.resources import Resources
 from lab.controller.restore import Restore
 from lab.controller.rollback import Rollback
@@ -120,6 +121,7 @@ class Cluster:
         self.connections = Connections(self)
         self.snapshots = Snapshots(self)
         self.restore = Restore(self)
+        self.resize = Resize(self)
         self.rollback = Rollback(self)
         self.safety = Safety(self)
         self.dying = Dying(self)

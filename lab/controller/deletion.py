@@ -128,6 +128,7 @@ class Deletion:
         self.finish(rd, reply)
         if key(rd.name) in self.cluster.rds and "DELETE" not in rd.flags:
             self.cluster.deployment.apply(rd, reply)
+            self.cluster.resize.retry(rd)
 
     def finish(self, rd: ResourceDefinition, reply: Reply) -> None:
         """Let the satellites remove what is marked; forget definitions that became empty."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lab.controller import codes, props, sizes
 from lab.controller.codes import Reply
-from lab.controller.model import Resource, ResourceDefinition, StoragePool, VolumeDefinition
+from lab.controller.model import Resource, ResourceDefinition, StoragePool, Volume, VolumeDefinition
 from lab.controller.names import key
 from lab.controller.progress import Progress
 
@@ -176,6 +176,12 @@ class Deployment:
             return (gross - sizes.overhead(gross, rd.layers, rd.peer_slots)) // 4 * 4
         exact = props.is_true(self.cluster.inherited(rd, EXACT_SIZE))
         return sizes.usable(definition.size_kib, rd.layers, rd.peer_slots, extents, exact=exact)
+
+    def replica_kib(self, rd: ResourceDefinition, definition: VolumeDefinition, volume: Volume) -> int:
+        """Size of the backing volume of one replica, which a resize may not have reached."""
+        if volume.usable_kib is None:
+            return self.backing_kib(rd, definition, volume.pool)
+        return sizes.backing(volume.usable_kib, rd.layers, rd.peer_slots, volume.pool.provider.extent_kib)
 
     def backing_kib(self, rd: ResourceDefinition, definition: VolumeDefinition, pool: StoragePool) -> int:
         usable = definition.usable_kib or self.usable_kib(rd, definition, [pool])

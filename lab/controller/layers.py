@@ -90,7 +90,7 @@ class Layers:
         if resource.diskless or not volume.made:
             return 0
         if not volume.pool.provider.thin:
-            return self.cluster.deployment.backing_kib(rd, rd.volumes[number], volume.pool)
+            return self.cluster.deployment.replica_kib(rd, rd.volumes[number], volume)
         return self.cluster.devices.allocated_kib(rd.content_key(number)) if online else 0
 
     def volume(self, rd: ResourceDefinition, resource: Resource, number: int) -> list[dict[str, Any]]:
@@ -104,10 +104,12 @@ class Layers:
 
     def _drbd_volume(self, rd: ResourceDefinition, resource: Resource, number: int) -> dict[str, Any]:
         definition = rd.volumes[number]
+        own = resource.volumes[number].usable_kib
         body: dict[str, Any] = {
             "drbd_volume_definition": {"volume_number": number, "minor_number": definition.minor},
             "allocated_size_kib": self.allocated_kib(rd, resource, number),
-            "usable_size_kib": definition.usable_kib,
+            # that of the storage below, even where DRBD itself has not been resized
+            "usable_size_kib": own if own is not None else definition.usable_kib,
         }
         path = self.device_path(rd, resource, number)
         if path:
@@ -127,7 +129,7 @@ class Layers:
         self, rd: ResourceDefinition, resource: Resource, number: int, layer: str
     ) -> dict[str, Any]:
         volume = resource.volumes[number]
-        backing = self.cluster.deployment.backing_kib(rd, rd.volumes[number], volume.pool)
+        backing = self.cluster.deployment.replica_kib(rd, rd.volumes[number], volume)
         body: dict[str, Any] = {
             "volume_number": number,
             "allocated_size_kib": self.allocated_kib(rd, resource, number),

@@ -74,6 +74,7 @@ class Nodes:
             if key(rd.name) in self.cluster.rds and "DELETE" not in rd.flags:
                 self.cluster.tie_breaker.update(rd, reply)
                 self.cluster.deployment.apply(rd, reply)
+                self.cluster.resize.retry(rd)
                 self.cluster.safety.recover(rd)
         self.cluster.pools.refresh([node])
 

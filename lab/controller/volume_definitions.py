@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Volume definitions and resizing. Sizes are KiB."""
+"""Volume definitions. Sizes are KiB."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from lab.controller import codes, props, sizes
 from lab.controller.codes import Reply
-from lab.controller.deployment import EXACT_SIZE
 from lab.controller.locking import locked
-from lab.controller.model import Resource, ResourceDefinition, Volume, VolumeDefinition
-from lab.controller.names import key
+from lab.controller.model import ResourceDefinition, Volume, VolumeDefinition
 from lab.devices_protocol import DeviceBusy
 
 if TYPE_CHECKING:
@@ -109,97 +107,27 @@ class VolumeDefinitions:
 
     @locked
     def modify(self, rd_name: str, number: int, body: dict[str, Any]) -> Reply:
-        """Properties and size. A resize answers when all satellites have resized."""
+        """Properties and size. A resize answers when all satellites have resized, or one failed."""
         rd, definition = self.find(rd_name, number)
         reply = Reply(codes.MODIFY, codes.VLM_DFN, RscDfn=rd.name, VlmNr=str(number))
         size = body.get("size_kib")
-        if size is not None and (size != definition.size_kib or "RESIZE" in definition.flags):
-            self._check_resize(rd, definition, size, reply)
+        if size is not None and size != definition.size_kib:
+            self.cluster.resize.check(rd, definition, size, reply)
         props.change(reply, "volume-definition", definition.props, body)
         for flag in body.get("flags") or ():
             if flag.startswith("-"):
                 definition.flags.discard(flag[1:])
             else:
                 definition.flags.add(flag)
-        if size is not None and size == definition.size_kib and "RESIZE" not in definition.flags:
+        if size is not None and size == definition.size_kib:
+            # also after a resize that failed: only the controller itself tries that again
             reply.warning(
                 codes.W_SAME_SIZE, f"Volume {number} of '{rd.name}' has the size {size} KiB already."
             )
-            return reply
         reply.success(codes.MODIFIED, f"Volume definition {number} of '{rd.name}' modified.")
-        if size is not None:
-            self._resize(rd, definition, size, reply)
+        if size is not None and size != definition.size_kib:
+            self.cluster.resize.start(rd, definition, size, reply)
         return reply
-
-    def _check_resize(
-        self, rd: ResourceDefinition, definition: VolumeDefinition, size: int, reply: Reply
-    ) -> None:
-        self.check_size(reply, size)
-        if size < definition.size_kib and rd.drbd and rd.resources:
-            raise reply.fail(
-                codes.INVLD_VLM_SIZE,
-                f"Volume {definition.number} of '{rd.name}' cannot shrink: DRBD volumes only grow.",
-            )
-        if props.is_true(self.cluster.inherited(rd, EXACT_SIZE)) and rd.resources:
-            raise reply.fail(codes.INVLD_PROP, f"'{rd.name}' has an exact size, it cannot be resized.")
-        for resource in rd.diskful:
-            if not self._up_to_date(resource, definition.number):
-                raise reply.fail(
-                    codes.NOT_ALL_UPTODATE,
-                    f"Volume {definition.number} of '{rd.name}' on node '{resource.node}' is not UpToDate.",
-                    correction="Wait until all replicas are in sync and all nodes are online.",
-                    refs={"Node": resource.node},
-                )
-        self._check_thick(rd, definition, size, reply)
-
-    def _up_to_date(self, resource: Resource, number: int) -> bool:
-        volume = resource.volumes.get(number)
-        online = self.cluster.nodes[key(resource.node)].online
-        return online and volume is not None and volume.made and volume.up_to_date
-
-    def _check_thick(
-        self, rd: ResourceDefinition, definition: VolumeDefinition, size: int, reply: Reply
-    ) -> None:
-        growth = (size - definition.size_kib) * len(rd.diskful)
-        for resource in rd.diskful:
-            pool = resource.volumes[definition.number].pool
-            if pool.kind == "LVM" and any(key(resource.node) in one.nodes for one in rd.snapshots.values()):
-                raise reply.fail(
-                    codes.EXISTS_SNAPSHOT,
-                    f"'{rd.name}' has snapshots in '{pool.name}', it cannot be resized.",
-                )
-            if not pool.provider.thin and pool.cached_free_kib < growth:
-                raise reply.fail(
-                    codes.NOT_ENOUGH_FREE_SPACE,
-                    f"Pool '{pool.name}' on node '{pool.node}' has no room for {growth} KiB more.",
-                    refs={"Node": pool.node, "StorPool": pool.name},
-                )
-
-    def _resize(self, rd: ResourceDefinition, definition: VolumeDefinition, size: int, reply: Reply) -> None:
-        definition.size_kib = size
-        definition.flags.add("RESIZE")
-        for resource in rd.diskful:
-            self.cluster.satellites.ask([resource.node])
-            message = self.cluster.satellites.take_failure(resource.node, "resize")
-            if message:
-                report = self.cluster.satellites.report(resource.node, message)
-                reply.error(codes.UNKNOWN_ERROR, f"({resource.node}) {message}", error_report_ids=[report])
-                return
-        pools = [one.volumes[definition.number].pool for one in rd.diskful]
-        if definition.number in rd.contents:
-            definition.usable_kib = self.cluster.deployment.usable_kib(rd, definition, pools)
-            self.cluster.devices.resize(rd.content_key(definition.number), definition.usable_kib)
-        for pool in pools:
-            backing = self.cluster.deployment.backing_kib(rd, definition, pool)
-            pool.space.grow(rd.content_key(definition.number), backing, backing)
-            self.cluster.pools.note(pool)
-        definition.flags.discard("RESIZE")
-        for resource in rd.diskful:
-            reply.success(
-                codes.MODIFIED,
-                f"({resource.node}) Volume {definition.number} of '{rd.name}' resized.",
-                refs={"Node": resource.node},
-            )
 
     @locked
     def delete(self, rd_name: str, number: int) -> Reply:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from lab.devices_protocol import BLOCK, STALE
+from lab.devices_protocol import BLOCK, STALE, stale_growth
 
 OLD_BLOCK = STALE * BLOCK
 
@@ -45,8 +45,13 @@ class Contents:
             for start, end in data_extents(original.fileno()):
                 copy_range(original.fileno(), made.fileno(), start, end)
 
-    def resize(self, key: str, size: int) -> None:
-        os.truncate(self.existing(key), size)
+    def resize(self, key: str, size: int, *, stale: bool = False) -> None:
+        """``stale``: what is new shows old content."""
+        with open(self.existing(key), "r+b") as file:
+            before = os.fstat(file.fileno()).st_size
+            file.truncate(size)
+            for offset in stale_growth(before, size) if stale else ():
+                os.pwrite(file.fileno(), OLD_BLOCK, offset)
 
     def delete(self, key: str) -> None:
         self.existing(key).unlink()

@@ -73,9 +73,9 @@ class HostDevices:
             self._contents.copy(source, target)
             self._volumes[target] = _Volume()
 
-    def resize(self, key: str, size_kib: int) -> None:
+    def resize(self, key: str, size_kib: int, *, stale: bool = False) -> None:
         with self._lock:
-            self._contents.resize(key, size_kib * KIB)
+            self._contents.resize(key, size_kib * KIB, stale=stale)
             loop = self._volumes[key].loop
             if loop:
                 loop.resized()

@@ -243,7 +243,7 @@ def test_nobody_recovers_a_definition_without_resources(
     cluster.set_online("alice", False)
     cluster.set_online("alice", True)
     assert rest.flags("vm-1") == {}
-    s1, safety = rest.get(f"{RD}/snapshots")
+    _, safety = rest.get(f"{RD}/snapshots")
     assert safety["name"].startswith("safety-snap-")
     assert safety["flags"] == ["SAFETY_SNAPSHOT", "SUCCESSFUL"]
     assert rest.delete(RD).problem == (500, "E514")
@@ -355,7 +355,7 @@ def test_zfs_restore_that_loses_the_data(
     rest_of: Callable[..., Any], devices: NoDevices, release: str, content: bytes
 ) -> None:
     """1.32.0 to 1.32.2: new, empty volumes, which never become UpToDate."""
-    cluster, rest = _zfs(rest_of, devices, rest_version="1.26.0", linstor_version=release)
+    _, rest = _zfs(rest_of, devices, rest_version="1.26.0", linstor_version=release)
     assert rest.get("controller/version")["version"] == release
     rest.snapshot("vm-1", "s2")
     assert _rollback(rest, "s1").status == 200
