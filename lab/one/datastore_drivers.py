@@ -36,6 +36,11 @@ class DatastoreDrivers:
         set_state(image, ImageState.LOCKED)
         return self.call(store, action, image.id, document)
 
+    def made_source(self, call: Call) -> str:
+        """The SOURCE that a ``mkfs`` has printed; from 6.0 on the complete line, a format after it included."""
+        line = call.stdout.strip()
+        return line if self._version.copy_prints_format else line.split(" ")[0]
+
     def document(self, image: Image) -> str:
         """The XML of an action on an image, in the state in which the image is now."""
         store = self._inventory.datastores[image.datastore_id]

@@ -28,6 +28,7 @@ _STATES_ON_FRONT_END = {
     VmState.STOPPED: LcmState.HOTPLUG_SAVEAS_STOPPED,
 }
 _SAVING = "SAVE_AS_HOT"
+_ACTIVE = "HOTPLUG_SAVE_AS_ACTIVE"
 
 
 class DiskSaving:
@@ -80,16 +81,20 @@ class DiskSaving:
         image = self._image(vm, disk, name, origin, type)
         document = self._drivers.document(image)
         register(self._inventory, image)
-        disk.update(HOTPLUG_SAVE_AS_ACTIVE="YES", HOTPLUG_SAVE_AS_SNAPSHOT_ID=str(snapshot))
+        disk.update({_ACTIVE: "YES", "HOTPLUG_SAVE_AS_SNAPSHOT_ID": str(snapshot)})
         on_front_end = vm.state in _STATES_ON_FRONT_END
         self._stage.enter(vm, self._allocator)
         call = self._drivers.call(store, "mkfs", image.id, document)
         if not call.ok:
             fail(image, "Error creating datablock", info(call))
-            _unmark(disk)
-            self._stage.leave(vm)
+            if _ACTIVE in disk:
+                _unmark(disk)
+                self._stage.leave(vm)
             return image
-        image.source = call.stdout.strip()
+        image.source = self._drivers.made_source(call)
+        if _ACTIVE not in disk:
+            fail(image, "Image created to save as disk but VM is no longer running", info(call))
+            return image
         image.format = disk["FORMAT"]
         disk.update(HOTPLUG_SAVE_AS=str(image.id), HOTPLUG_SAVE_AS_SOURCE=image.source)
         state = vm.lcm_state
@@ -137,10 +142,12 @@ class DiskSaving:
         )
 
     def _settle(self, vm: VirtualMachine, state: ImageState) -> None:
-        disk = next(one for one in vm.disks if "HOTPLUG_SAVE_AS_ACTIVE" in one)
-        image = self._inventory.images[int(disk["HOTPLUG_SAVE_AS"])]
-        image.template.pop(_SAVING, None)
-        set_state(image, state)
+        disk = next(one for one in vm.disks if _ACTIVE in one)
+        # Before mkfs has ended the VM does not know the image.
+        if "HOTPLUG_SAVE_AS" in disk:
+            image = self._inventory.images[int(disk["HOTPLUG_SAVE_AS"])]
+            image.template.pop(_SAVING, None)
+            set_state(image, state)
         _unmark(disk)
 
 

@@ -85,21 +85,22 @@ class Hypervisor:
             guest.close()
 
     def resize(self, vm_id: int, host: str, disk_id: int, size: int, driver: str) -> None:
-        """Tell the guest that the disk has `size` MiB now; in a qcow2 image (`driver`) it writes that down.
+        """Tell the guest that the disk has `size` MiB now. qemu makes files larger, but no device.
 
-        qemu makes no device larger.
+        In a qcow2 image (`driver`) it writes the new size down, whether the device has room for it or not.
         """
         self._reach(host)
         self._maybe_fail("resize")
         domain = self._running(vm_id, host)
         path, _ = domain.disks[disk_id]
         wanted = size << 20
+        complaint = f"Failed to resize disk {disk_id} on {_name(vm_id)}"
         if driver == "qcow2":
-            self._run(
-                host, f"qemu-img resize -q -f qcow2 '{path}' {wanted}", f"Failed to resize disk {disk_id}"
-            )
-        elif domain.guests[disk_id].size() < wanted:
-            raise HypervisorError(f"Failed to resize disk {disk_id} on one-{vm_id}")
+            self._run(host, f"qemu-img resize -q -f qcow2 '{path}' {wanted}", complaint)
+            return
+        self._run(host, f"readlink '{path}' >/dev/null || truncate -s {wanted} '{path}'", complaint)
+        if domain.guests[disk_id].size() < wanted:
+            raise HypervisorError(complaint)
 
     def shutdown(self, vm_id: int, host: str) -> None:
         """The guest powers itself off: all its disks are closed. A guest with frozen file systems can not."""

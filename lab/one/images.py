@@ -204,7 +204,5 @@ class ImageManager:
         if not call.ok:
             fail(image, "Error creating datablock", info(call))
             return
-        # From 6.0 on the complete line becomes SOURCE, a format after it included.
-        line = call.stdout.strip()
-        image.source = line if self._version.copy_prints_format else line.split(" ")[0]
+        image.source = self._drivers.made_source(call)
         set_state(image, ImageState.READY)

@@ -41,6 +41,8 @@ _BY_TRANSFER_DRIVER = (
     LcmState.DISK_RESIZE_UNDEPLOYED,
 )
 
+_WITHOUT_HOST = (LcmState.HOTPLUG_SAVEAS_UNDEPLOYED, LcmState.HOTPLUG_SAVEAS_STOPPED)
+
 
 class Recovery:
     """All raise OneError where oned has nothing to offer for the VM's state."""
@@ -169,6 +171,8 @@ class Recovery:
         vm.transfers += 1
         if state in self._operations:
             self._operations[state].abandoned(vm)
+        if state in _WITHOUT_HOST:
+            return
         record = vm.record
         record.etime = record.etime or now()
         base = _BASE.get(state, state)

@@ -169,6 +169,8 @@ def test_size_after_a_revert(tmp_path: Path, version: str, size: int) -> None:
 
 def test_a_guest_whose_device_has_not_grown(bench: Bench, vm: VirtualMachine) -> None:
     one = bench.one
+    link = Path(one.disk_path(vm, 0))
+    link.symlink_to(link.rename(link.with_name("device")))
     one.vm_disk_resize(vm, 0, 1500)
     assert vm.error.endswith(": RESIZEDISK: Failed to resize disk 0 on one-0ExitCode: 1")
     assert vm.disk(0)["SIZE"] == "1024"
@@ -176,9 +178,14 @@ def test_a_guest_whose_device_has_not_grown(bench: Bench, vm: VirtualMachine) ->
     assert vm.lcm_state is LcmState.RUNNING
     # oned asked for a size while the driver worked that the disk has no more.
     assert "disk.0 1500 0 100" in bench.made()[-1]
-    os.truncate(one.disk_path(vm, 0), 1500 << 20)
+    os.truncate(link, 1500 << 20)
     one.vm_disk_resize(vm, 0, 1500)
     assert vm.disk(0)["SIZE"] == "1500"
+
+
+def test_a_guest_whose_disk_is_a_file(bench: Bench, vm: VirtualMachine) -> None:
+    bench.one.vm_disk_resize(vm, 3, 150)
+    assert (vm.error, Path(bench.one.disk_path(vm, 3)).stat().st_size) == ("", 150 << 20)
 
 
 def test_a_driver_can_be_asked_for_what_oned_refuses(bench: Bench, vm: VirtualMachine) -> None:
@@ -196,8 +203,6 @@ def test_a_guest_with_a_qcow2_disk_writes_its_new_size_down(bench: Bench, vm: Vi
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "1024M"], check=True)
     vm.disk(0)["DRIVER"] = "qcow2"
     one.vm_resume(vm)
-    context = Path(path).with_name("disk.4")
-    assert context.exists()
     one.vm_disk_resize(vm, 0, 1500)
     assert vm.error == ""
     told = subprocess.run(["qemu-img", "info", "-U", path], check=True, capture_output=True, text=True)
@@ -207,10 +212,13 @@ def test_a_guest_with_a_qcow2_disk_writes_its_new_size_down(bench: Bench, vm: Vi
 def meanwhile(bench: Bench, action: str, operation: Callable[[], object], then: Callable[[], object]) -> None:
     """Do something while a driver works on an operation that somebody else has begun."""
     gate = bench.plans / "gate"
-    bench.plan(f"tm.{action}", f'until [ -e "{gate}" ]; do sleep 0.02; done')
+    gate.unlink(missing_ok=True)
+    begun = bench.plans / f"{action}.once.used"
+    begun.unlink(missing_ok=True)
+    bench.plan(action, f'until [ -e "{gate}" ]; do sleep 0.02; done; echo made')
     working = threading.Thread(target=operation)
     working.start()
-    while not (bench.plans / f"tm.{action}.once.used").exists():
+    while not begun.exists():
         time.sleep(0.01)
     try:
         then()
@@ -224,14 +232,14 @@ def test_an_administrator_ends_a_snapshot(bench: Bench, vm: VirtualMachine) -> N
     one.vm_poweroff(vm)
     meanwhile(
         bench,
-        "snap_create",
+        "tm.snap_create",
         lambda: one.vm_disk_snapshot_create(vm, 0),
         lambda: one.vm_recover(vm, "failure"),
     )
     assert (vm.state, ids(vm, 0), vm.snapshots[0].next_id) == (VmState.POWEROFF, [], 1)
     meanwhile(
         bench,
-        "snap_create",
+        "tm.snap_create",
         lambda: one.vm_disk_snapshot_create(vm, 0),
         lambda: one.vm_recover(vm, "success"),
     )
@@ -249,7 +257,7 @@ def test_there_is_no_retry_of_an_operation_on_a_disk(bench: Bench, vm: VirtualMa
         with pytest.raises(OneError, match="wrong state DISK_SNAPSHOT"):
             one.vm_disk_resize(vm, 0, 2000)
 
-    meanwhile(bench, "snap_create_live", lambda: one.vm_disk_snapshot_create(vm, 0), retry)
+    meanwhile(bench, "tm.snap_create_live", lambda: one.vm_disk_snapshot_create(vm, 0), retry)
     assert (vm.lcm_state, ids(vm, 0)) == (LcmState.RUNNING, [0])
 
 
@@ -260,7 +268,7 @@ def test_a_vm_that_is_recreated_while_a_disk_grows(bench: Bench, vm: VirtualMach
         one.vm_disk_snapshot_create(vm, disk)
     meanwhile(
         bench,
-        "resize",
+        "tm.resize",
         lambda: one.vm_disk_resize(vm, 0, 2000),
         lambda: one.vm_recover(vm, "recreate"),
     )
@@ -275,11 +283,44 @@ def test_a_vm_that_is_deleted_while_a_disk_is_copied(bench: Bench, vm: VirtualMa
     saved: list[Image] = []
     meanwhile(
         bench,
-        "cpds",
+        "tm.cpds",
         lambda: saved.append(one.vm_disk_saveas(vm, 0, "copy")),
         lambda: one.vm_recover(vm, "delete"),
     )
     assert (vm.state, saved[0].state) == (VmState.DONE, ImageState.ERROR)
+
+
+@pytest.mark.parametrize(("operation", "state"), [("failure", VmState.POWEROFF), ("delete", VmState.DONE)])
+def test_a_copy_that_is_given_up_before_it_has_begun(
+    bench: Bench, vm: VirtualMachine, operation: str, state: VmState
+) -> None:
+    one = bench.one
+    one.vm_poweroff(vm)
+    saved: list[Image] = []
+    meanwhile(
+        bench,
+        "datastore.mkfs",
+        lambda: saved.append(one.vm_disk_saveas(vm, 0, "copy")),
+        lambda: one.vm_recover(vm, operation),
+    )
+    assert (vm.state, saved[0].state) == (state, ImageState.ERROR)
+    assert saved[0].error.endswith("VM is no longer running: made")
+    assert "tm/linstor/cpds" not in {call.name for call in one.calls}
+
+
+def test_a_stopped_vm_that_is_deleted_while_a_disk_is_copied(bench: Bench, vm: VirtualMachine) -> None:
+    """oned calls nobody for it: what the VM had stays behind."""
+    one = bench.one
+    one.vm_stop(vm)
+    since = len(one.calls)
+    meanwhile(
+        bench,
+        "tm.cpds",
+        lambda: one.vm_disk_saveas(vm, 0, "copy"),
+        lambda: one.vm_recover(vm, "delete"),
+    )
+    assert vm.state is VmState.DONE
+    assert [call.name for call in one.calls[since:]] == ["datastore/linstor/mkfs", "tm/linstor/cpds"]
 
 
 def test_a_copy_of_a_snapshot_is_as_large_as_the_disk_is_now(bench: Bench, vm: VirtualMachine) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,7 @@ DRIVERS = {
     "tm/mvds": REMOVE,
     "tm/delete": REMOVE,
     "tm/mv": MOVE,
+    "tm/resize": "#!/bin/sh\n",
     "tm/premigrate": PREMIGRATE,
     "tm/postmigrate": "#!/bin/sh\n",
     "tm/failmigrate": "#!/bin/sh\n",
@@ -109,6 +111,37 @@ def listing(cloud: Cloud, host: str, vm: VirtualMachine) -> list[str]:
     directory = cloud.one.lines.directory(vm).replace("//", "/")
     path = cloud.hosts.path(host, directory)
     return sorted(one.name for one in path.iterdir()) if path.exists() else []
+
+
+def grow(cloud: Cloud, kib: int) -> None:
+    request(cloud, "resource-definitions/data/volume-definitions/0", "PUT", size_kib=kib)
+
+
+def test_a_guest_learns_that_its_device_has_grown(cloud: Cloud, vm: VirtualMachine) -> None:
+    one = cloud.one
+    one.vm_disk_resize(vm, 0, 16)
+    assert ": RESIZEDISK: Failed to resize disk 0" in vm.error
+    assert vm.disk(0)["SIZE"] == "8"
+    grow(cloud, 16384)
+    del vm.user_template["ERROR"]
+    one.vm_disk_resize(vm, 0, 16)
+    assert (vm.error, vm.disk(0)["SIZE"], vm.lcm_state) == ("", "16", LcmState.RUNNING)
+    assert one.hypervisor.guest(vm.id, 0).read((16 << 20) - 1, 1) == bytes(1)
+
+
+@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs qemu-img")
+def test_a_guest_with_a_qcow2_image_on_its_device(cloud: Cloud, vm: VirtualMachine) -> None:
+    one = cloud.one
+    path = one.disk_path(vm, 0)
+    one.vm_poweroff(vm)
+    cloud.hosts.run("alice", f"qemu-img create -q -f qcow2 '{path}' 6M", check=True)
+    vm.disk(0)["DRIVER"] = "qcow2"
+    one.vm_resume(vm)
+    # Larger than the device: qemu does not care before the guest has filled it.
+    one.vm_disk_resize(vm, 0, 32)
+    assert (vm.error, vm.disk(0)["SIZE"]) == ("", "32")
+    told = cloud.hosts.run("alice", f"qemu-img info -U --output=json '{path}'", check=True).stdout
+    assert (json.loads(told)["format"], json.loads(told)["virtual-size"]) == ("qcow2", 32 << 20)
 
 
 def test_live_migration_needs_two_primaries(cloud: Cloud, vm: VirtualMachine) -> None:

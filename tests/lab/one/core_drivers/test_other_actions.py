@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""failmigrate, mkimage, mkswap, delete and monitor."""
+"""failmigrate, mkimage, mkswap, resize, delete and monitor."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ class TestEveryDriver:
         assert site.call(f"{driver}/mkswap", "4", f"alice:{place}", "7", "103").returncode == 0
         disk = site.hosts.path("alice", place).stat()
         assert (disk.st_size, disk.st_blocks) == (4 << 20, 0)
+
+    def test_volatile_disks_grow_unless_qemu_does_it(self, site: Site, driver: str) -> None:
+        site.fill("alice")
+        place = f"{site.directory()}/disk.1"
+        for state, size in ((62, 64), (63, 96)):
+            site.show(lcm_state=state, records=[103])
+            done = site.call(f"{driver}/resize", f"alice:{place}", "96", "7", "103")
+            assert (done.returncode, site.hosts.path("alice", place).stat().st_size) == (0, size << 20)
+        missing = site.call(f"{driver}/resize", f"alice:{site.directory()}/disk.5", "96", "7", "103")
+        assert missing.returncode == 1
+        assert "cannot resize" in missing.stderr
 
     def test_delete(self, site: Site, driver: str) -> None:
         site.fill("alice")
