@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import count
 from typing import NamedTuple
 
 from linstor_helper.errors import UsageError
@@ -120,8 +121,16 @@ _COMPANION = rf"{GUARD}|{EXPORT}|snap[0-9]{{1,9}}"
 
 _SNAPSHOT = "OpenNebula-Snap-"
 
-GUARD_SNAPSHOT = "OpenNebula-Guard"
-"""The snapshot of a volume's content before it was reverted."""
+_GUARD_SNAPSHOT = "OpenNebula-Guard-"
+
+
+def guard_snapshot(taken: Collection[str]) -> str:
+    """A snapshot of a volume's content before it was reverted; each attempt has its own, none of those ``taken``."""
+    return next(label for label in map(_GUARD_SNAPSHOT.__add__, map(str, count())) if label not in taken)
+
+
+def is_guard_snapshot(label: str) -> bool:
+    return re.fullmatch(rf"{_GUARD_SNAPSHOT}[0-9]+", label, re.IGNORECASE) is not None
 
 
 def snapshot(snapshot_id: int) -> str:

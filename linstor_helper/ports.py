@@ -58,6 +58,8 @@ class Resource(NamedTuple):
     """The peers to which DRBD on this node has no connection."""
     size: Size | None = None
     """What can be used of volume 0 on this node; None while not deployed.  Devices are rounded up to whole extents."""
+    uuid: str = ""
+    """Another one for each resource that was made, also when it has the place of one that was deleted."""
 
     @property
     def deleting(self) -> bool:
@@ -85,6 +87,11 @@ class Snapshot(NamedTuple):
     flags: frozenset[str]
     sizes: tuple[Size, ...]
     """Of the volumes when it was taken, in the order of their numbers."""
+
+    @property
+    def by_rollback(self) -> bool:
+        """Whether LINSTOR took it in a rollback, to undo that should it fail."""
+        return "SAFETY_SNAPSHOT" in self.flags
 
     @property
     def usable(self) -> bool:
@@ -218,6 +225,9 @@ class Controller(Protocol):
         Raises InUseError while the volume is open, NotReadyError when a node of it is offline, and nothing has changed
         then; ConflictError when a newer snapshot prevents it.
         """
+
+    def rebuild(self, name: str, snapshot: str) -> None:
+        """Makes the resources of a definition that has none any more from its snapshot, on the nodes of that."""
 
     def restore(
         self, name: str, snapshot: str, target: str, *, group: str, properties: Mapping[str, str]

@@ -6,19 +6,23 @@
     by copies       where a snapshot is a copy: a guard copy of the present content, the volume goes, a copy of the
                     snapshot gets its name, the guard copy goes.
 
-A run that was killed leaves the guard.  The next one looks whether the volume is there with a usable replica: if so,
-the guard is of no use any more; if not, it is the only copy of the content before and stays until the volume is whole.
+A run that was killed, or that LINSTOR failed, leaves its guard.  It stays until a revert has come to its end: it may be
+all that is left of the content before.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from linstor_helper import attach, companions, copying, disk_snapshots, names, snapshots, volumes
 from linstor_helper.copying import Wanted
 from linstor_helper.errors import (
     ConflictError,
     ControllerError,
+    ControllerUnavailable,
     Error,
     InUseError,
+    NoSpaceError,
     NotFoundError,
     NotReadyError,
     RefusedError,
@@ -26,7 +30,7 @@ from linstor_helper.errors import (
 )
 from linstor_helper.names import Owner
 from linstor_helper.nodes import unfit
-from linstor_helper.ports import Resource, ResourceDefinition, Snapshot, Warn
+from linstor_helper.ports import Controller, Resource, ResourceDefinition, Snapshot, Warn
 from linstor_helper.storage import Storage
 from linstor_helper.transfer import ties_copies
 from linstor_helper.undo import Undo
@@ -34,9 +38,6 @@ from linstor_helper.waiting import attempts
 
 _EMPTIES_ZFS = ((1, 32, 0), (1, 32, 3))
 """From which release of LINSTOR on, and up to which, a rollback leaves an empty volume on ZFS (its changelog)."""
-
-_NOTHING_CHANGED = (InUseError, NotReadyError, ConflictError, RefusedError)
-"""What LINSTOR raises before it begins to roll back (REST guide 2.10)."""
 
 _OURS = ("Aux/", "DrbdOptions/")
 """Properties that a rollback sets to what they were at the snapshot."""
@@ -98,38 +99,76 @@ def _roll_back(
     controller, name = storage.controller, before.name
     resources = controller.placement(name)
     _refuse_defective(storage, name, resources)
-    guard = snapshots.find(known, names.GUARD_SNAPSHOT)
-    if guard is not None and (not guard.usable or any(attach.usable(one) for one in resources)):
-        controller.delete_snapshot(name, guard.name)
-        guard = None
-    if guard is None:
-        snapshots.take(storage, name, names.GUARD_SNAPSHOT, warn)
+    guards = [one.name for one in known if names.is_guard_snapshot(one.name) or one.by_rollback]
+    if not resources:
+        _rebuild(storage, before, target, guards, warn)
+        return
+    label = names.guard_snapshot(guards)
+    readable = any(attach.usable(one) for one in resources)
+    if readable or not guards:
+        snapshots.take(storage, name, label, warn)
+        guards.append(label)
     try:
         _roll_back_once_closed(storage, name, target)
-    except _NOTHING_CHANGED:
-        if guard is None:
-            controller.delete_snapshot(name, names.GUARD_SNAPSHOT)
-        raise
+    except UnknownOutcome as error:
+        raise _kept(name, guards, error) from error
     except Error as error:
-        raise _kept(name, error) from error
-    _verify(storage, before, target)
-    controller.delete_snapshot(name, names.GUARD_SNAPSHOT)
+        if readable and _is_untouched(controller, name, resources):
+            controller.delete_snapshot(name, label)
+            raise
+        raise _kept(name, guards, error) from error
+    try:
+        _verify(storage, before, target)
+    except Error as error:
+        raise _kept(name, guards, error) from error
+    for guard in guards:
+        controller.delete_snapshot(name, guard)
+
+
+def _rebuild(
+    storage: Storage, before: ResourceDefinition, target: Snapshot, guards: Sequence[str], warn: Warn
+) -> None:
+    """LINSTOR has deleted the resources and was ended before it could restore any: it does not take that up again."""
+    controller, name = storage.controller, before.name
+    warn(f"{name} has only snapshots, of a rollback that was cut short, and is made anew from {target.name}")
+    try:
+        controller.rebuild(name, target.name)
+        _verify(storage, before, target)
+    except Error as error:
+        raise _kept(name, guards, error) from error
+    try:
+        controller.place(name)
+    except NoSpaceError as error:
+        warn(f"{name} may have too few replicas: {error}")
+    for guard in guards:
+        controller.delete_snapshot(name, guard)
+
+
+def _is_untouched(controller: Controller, name: str, before: Sequence[Resource]) -> bool:
+    """Whether LINSTOR has not begun to roll back: it deletes and makes anew every resource (not on ZFS for the newest
+    snapshot, but here the guard is that).  The kind of its error does not tell: in the middle of it come the same."""
+    past = {one.node: one.uuid for one in before if attach.usable(one)}
+    now = {one.node: one.uuid for one in controller.resources(name) if attach.usable(one)}
+    return bool(past) and all(past.values()) and past == now
 
 
 def _roll_back_once_closed(storage: Storage, name: str, target: Snapshot) -> None:
-    """When the answer is lost, LINSTOR may still be at it, which another request is told; twice comes out as once."""
+    """When the answer is lost, LINSTOR may still be at it, which another request is told; twice comes out as once.
+
+    Raises UnknownOutcome when that ends in an error as well: what the first request has done is not known."""
     controller, clock = storage.controller, storage.clock
-    timeout = storage.settings.attach_timeout
     try:
-        volumes.retry_while_in_use(clock, timeout, lambda: controller.roll_back(name, target.name))
+        volumes.retry_while_in_use(
+            clock, storage.settings.attach_timeout, lambda: controller.roll_back(name, target.name)
+        )
     except UnknownOutcome:
         for left in attempts(clock, storage.settings.timeout, first=1.0):
             try:
                 controller.roll_back(name, target.name)
                 return
-            except (NotReadyError, UnknownOutcome) as error:
-                if left == 0.0:
-                    raise ControllerError(str(error)) from error
+            except Error as error:
+                if left == 0.0 or not isinstance(error, (NotReadyError, InUseError, ControllerUnavailable)):
+                    raise UnknownOutcome(error.what, details=error.details, reports=error.reports) from error
 
 
 def _verify(storage: Storage, before: ResourceDefinition, target: Snapshot) -> None:
@@ -138,12 +177,8 @@ def _verify(storage: Storage, before: ResourceDefinition, target: Snapshot) -> N
     after = controller.resource_definition(name)
     if after is None or after.sizes != target.sizes:
         sizes = "no volume" if after is None or not after.sizes else str(after.sizes[0])
-        error = ControllerError(f"{name} has {sizes} after the rollback, the snapshot {target.sizes[0]}")
-        raise _kept(name, error)
-    try:
-        attach.wait_until_settled(controller, storage.clock, name, storage.settings.attach_timeout)
-    except NotReadyError as error:
-        raise _kept(name, error) from error
+        raise ControllerError(f"{name} has {sizes} after the rollback, the snapshot {target.sizes[0]}")
+    attach.wait_until_settled(controller, storage.clock, name, storage.settings.attach_timeout)
     now, past = _ours(after), _ours(before)
     wrong = {key: value for key, value in past.items() if now.get(key) != value}
     stale = [key for key in now if key not in past]
@@ -155,12 +190,12 @@ def _ours(definition: ResourceDefinition) -> dict[str, str]:
     return {key: value for key, value in definition.properties.items() if key.startswith(_OURS)}
 
 
-def _kept(name: str, error: Error) -> ControllerError:
+def _kept(name: str, guards: Sequence[str], error: Error) -> ControllerError:
     return ControllerError(
         f"{name} was not reverted: {error.what}",
         details=error.details,
         reports=error.reports,
-        hint=f"its content before is in its snapshot {names.GUARD_SNAPSHOT}; revert it again once LINSTOR is well",
+        hint=f"its content before is in {' and '.join(guards) or 'no snapshot'}; revert it again once LINSTOR is well",
     )
 
 

@@ -60,6 +60,7 @@ def resource(data: Mapping[str, Any]) -> Resource:
         None if in_use is None else drbd.get("may_promote"),
         tuple(sorted(p for p, one in (drbd.get("connections") or {}).items() if not one.get("connected"))),
         _usable(volume),
+        data.get("uuid", ""),
     )
 
 
