@@ -52,6 +52,8 @@ def install(layout: Layout, *, block: bool) -> None:
         stand_in = QEMU_IMG.format(python=sys.executable, programs=str(PROGRAMS), checkout=str(CHECKOUT))
         for directory in (layout.bin, layout.host_bin):
             _write(directory / "qemu-img", stand_in)
+    elif not block:
+        _write(layout.host_bin / "qemu-img", (PROGRAMS / "qemu-img.bash").read_text())
     if not block:
         for command in FILE_DEVICE_COMMANDS:
             _write(layout.host_bin / command, (PROGRAMS / f"{command}.bash").read_text())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -15,8 +16,9 @@ _HEADER = struct.Struct(">4sIQIIQIIQ")
 
 def corruptions(path: Path) -> int:
     """How many clusters end a cluster or more behind the end of the file."""
-    end = path.stat().st_size
     with open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(0)
         _, _, _, _, cluster_bits, _, _, l1_size, l1_offset = _HEADER.unpack(file.read(_HEADER.size))
         cluster = 1 << cluster_bits
         found = 0

@@ -4,7 +4,9 @@ images.
 
     info --output=json [-U] [-f FORMAT] FILE
     convert [-f FORMAT | --image-opts] -O raw [-U] [-n [--target-is-zero]] SOURCE TARGET
+    convert [-f FORMAT | --image-opts] -O qcow2 [-U] SOURCE FILE
     create -f raw|qcow2 FILE SIZE
+    resize [-q] [-f raw|qcow2] FILE SIZE
     check [-q] [-f FORMAT] FILE
 
 ``check`` exits with 2 for a damaged image and with 63 for a format that has nothing to check (raw).
@@ -24,10 +26,12 @@ from pathlib import Path
 
 from lab.images import write_qcow2
 from lab.images.qcow2_check import corruptions
+from lab.images.qcow2_resize import TableFull, grow_qcow2
 from lab.images.reading import Image, ImageError, open_image
 
 CHUNK = 1 << 20
 GRANULE = 4096
+CLUSTER = 1 << 16
 FALLOC_FL_KEEP_SIZE = 0x1
 FALLOC_FL_PUNCH_HOLE = 0x2
 UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -67,8 +71,8 @@ def info(words: list[str]) -> int:
 
 def convert(words: list[str]) -> int:
     options, files = _parse(words, "f:O:nU", ["image-opts", "target-is-zero"])
-    if options.get("-O") != "raw" or len(files) != 2:
-        raise Refused("the lab's stand-in converts one SOURCE to one TARGET with -O raw")
+    if options.get("-O") not in ("raw", "qcow2") or len(files) != 2:
+        raise Refused("the lab's stand-in converts one SOURCE to one TARGET with -O raw or qcow2")
     if "--target-is-zero" in options and "-n" not in options:
         raise Refused("--target-is-zero requires use of -n flag")
     if "--image-opts" in options:
@@ -82,6 +86,8 @@ def convert(words: list[str]) -> int:
         image.start()
     except ImageError as error:
         raise Refused(f"Could not open '{files[0]}': {error}") from error
+    if options["-O"] == "qcow2":
+        return _convert_to_qcow2(image, start, length, files[1], existing="-n" in options)
     target, is_zero = _open_target(files[1], length, existing="-n" in options)
     try:
         _copy(image, start, length, target, skip_zeros=is_zero or "--target-is-zero" in options)
@@ -89,6 +95,45 @@ def convert(words: list[str]) -> int:
         raise Refused(f"error while reading: {error}") from error
     os.fsync(target)
     os.close(target)
+    return 0
+
+
+def _convert_to_qcow2(image: Image, start: int, length: int, target: str, *, existing: bool) -> int:
+    if existing or (os.path.exists(target) and _is_device(target)):
+        raise Refused("the lab's stand-in makes qcow2 in new files only")
+    pieces = {}
+    try:
+        for offset in range(0, length, CHUNK):
+            data = image.read(start + offset, min(CHUNK, length - offset))
+            for at in range(0, len(data), CLUSTER):
+                if data[at : at + CLUSTER].strip(b"\0"):
+                    pieces[offset + at] = data[at : at + CLUSTER]
+    except ImageError as error:
+        raise Refused(f"error while reading: {error}") from error
+    write_qcow2(Path(target), length, pieces)
+    return 0
+
+
+def resize(words: list[str]) -> int:
+    options, files = _parse(words, "f:q", [])
+    if len(files) != 2:
+        raise Refused("the lab's stand-in knows resize FILE SIZE")
+    image, size = _open(files[0], options.get("-f")), _size(files[1])
+    if size < image.size:
+        raise Refused("Use the --shrink option to perform a shrink operation.")
+    try:
+        if image.kind == "qcow2":
+            grow_qcow2(Path(files[0]), size)
+        elif image.kind != "raw":
+            raise Refused("Image format driver does not support resize")
+        elif not _is_device(files[0]):
+            os.truncate(files[0], size)
+        elif size > image.size:
+            raise Refused("Cannot grow device files")
+    except TableFull as error:
+        raise Refused("the lab's stand-in can not grow an image that far") from error
+    if "-q" not in options:
+        print("Image resized.")
     return 0
 
 
@@ -239,7 +284,7 @@ def _zero(target: int, offset: int, length: int) -> None:
 
 
 def main(words: list[str]) -> int:
-    commands = {"info": info, "convert": convert, "create": create, "check": check}
+    commands = {"info": info, "convert": convert, "create": create, "check": check, "resize": resize}
     try:
         if not words or words[0] not in commands:
             raise Refused(f"the lab's stand-in knows {', '.join(commands)} only")

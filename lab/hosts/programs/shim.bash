@@ -17,7 +17,7 @@ for directory in "${directories[@]}"; do
 done
 
 case $name in
-    readlink | realpath | ls | stat | find | mktemp | du | df)
+    readlink | realpath | ls | stat | find | mktemp | du | df | file | wc | qemu-img | md5sum | sha1sum | sha256sum | sha512sum)
         (exec -a "$name" "$directory/$name" "${words[@]}") | PATH=$LAB_REAL_PATH sed "s|$LAB_HOST_DIR/dev/|/dev/|g; s|$LAB_OWN_DEV/|/dev/|g; s|$LAB_HOST_DIR/datastores|$LAB_DATASTORES|g"
         exit "${PIPESTATUS[0]}"
         ;;

@@ -152,6 +152,36 @@ def test_create(qemu_img, tmp_path, kind):
     assert (told["format"], told["virtual-size"]) == (kind, 10 << 20)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_convert_to_qcow2(qemu_img, images, name):
+    done = qemu_img("convert", "-f", name.rpartition(".")[2], "-O", "qcow2", name, "out.qcow2")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert json.loads(qemu_img("info", "--output=json", "out.qcow2").stdout)["virtual-size"] == SIZE
+    assert qemu_img("convert", "-f", "qcow2", "-O", "raw", "out.qcow2", "out").returncode == 0
+    assert (images / "out").read_bytes() == flat(SIZE, EXTENTS)
+
+
+@pytest.mark.parametrize("kind", ["raw", "qcow2"])
+def test_resize(qemu_img, images, kind):
+    name = f"a.{kind}"
+    assert qemu_img("resize", "-f", kind, name, "600M").stdout == "Image resized.\n"
+    assert qemu_img("resize", "-q", "-f", kind, name, str(700 << 20)).stdout == ""
+    assert json.loads(qemu_img("info", "--output=json", name).stdout)["virtual-size"] == 700 << 20
+    assert qemu_img("check", "-q", "-f", kind, name).returncode == {"raw": 63, "qcow2": 0}[kind]
+    assert qemu_img("convert", "-f", kind, "-O", "raw", name, "out").returncode == 0
+    with open(images / "out", "rb") as file:
+        assert file.read(SIZE) == flat(SIZE, EXTENTS)
+        file.seek(600 << 20)
+        assert not file.read(1 << 20).strip(b"\0")
+
+
+def test_resize_refuses_to_shrink(qemu_img, images):
+    before = (images / "a.qcow2").read_bytes()
+    done = qemu_img("resize", "-f", "qcow2", "a.qcow2", "1M")
+    assert (done.returncode, "--shrink" in done.stderr) == (1, True)
+    assert (images / "a.qcow2").read_bytes() == before
+
+
 def test_host_and_front_end_have_it(hosts, ssh, tmp_path):
     hosts.devices.create("A/0", 4096)
     hosts.devices.expose("A/0", "alice", ["/dev/drbd1000"])
