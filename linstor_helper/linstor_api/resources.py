@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from linstor_helper import names
 from linstor_helper.errors import (
+    ConflictError,
     ControllerError,
     Error,
     InUseError,
@@ -57,6 +58,18 @@ class Resources(Definitions):
         call = self._client.resource_make_available
         about = {"resource": name, "node": node}
         self._change(call, node, name, about=about, classes=_ATTACH_CLASSES)
+
+    def rebuild(self, name: str, snapshot: str) -> None:
+        """Raises NotFoundError; ConflictError when there are resources, and nothing has changed then."""
+        about = {"resource": name, "snapshot": snapshot}
+        if not any(names.same(one.name, snapshot) for one in self.snapshots(name)):
+            raise NotFoundError(f"LINSTOR has no snapshot {snapshot} of {name}")
+        # the volume definition of a resource takes the data along
+        if self.resources(name):
+            raise ConflictError(f"{name} has resources, it is not made anew from {snapshot}")
+        # REST guide 2.10: the sizes must be those of the snapshot
+        self._settle(self._remove(name, self._client.volume_dfn_delete, name, 0), about)
+        self._deploy(name, snapshot, name)
 
     # --- two primaries
 

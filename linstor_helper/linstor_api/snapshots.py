@@ -51,13 +51,6 @@ class Snapshots(Session):
         self._change(self._client.raw, "POST", "/resource-definitions", body=body, about=about)
         self._deploy(name, snapshot, target)
 
-    def rebuild(self, name: str, snapshot: str) -> None:
-        """Raises NotFoundError; ConflictError when there are resources."""
-        about = {"snapshot": snapshot, "resource": name}
-        # REST guide 2.10: the sizes must be those of the snapshot.
-        self._change(self._client.volume_dfn_delete, name, 0, about=about)
-        self._deploy(name, snapshot, name)
-
     def _deploy(self, name: str, snapshot: str, target: str) -> None:
         about = {"snapshot": snapshot, "resource": name, "copy": target}
         self._change(self._client.snapshot_volume_definition_restore, name, snapshot, target, about=about)

@@ -37,6 +37,9 @@ def test_spawn(subject: Subject) -> None:
     assert made.sizes == (Size(SIZE.bytes + 1024),)
     assert made.properties.items() >= OWNER.items()
     assert made.uuid
+    assert len({one.uuid for one in subject.controller.resources(name)} - {""}) == len(
+        subject.controller.resources(name)
+    )
     assert not made.deleting
     resources = subject.controller.resources(name)
     assert subject.diskful(name)

@@ -260,6 +260,38 @@ def test_no_rollback_while_a_node_is_offline(
     assert devices.read("VM-1/0", 0, 4096) == B
 
 
+def test_a_definition_without_resources_is_made_anew(
+    server: ControllerServer, controller: LinstorController, devices: NoDevices, vm: str
+) -> None:
+    """It had another size meanwhile; its replicas are those of the snapshot."""
+    devices.write("VM-1/0", 0, A)
+    controller.take_snapshot(vm, "s1")
+    controller.resize(vm, Size.of_mib(32))
+    for node in ("charlie", "alice", "bob"):
+        server.cluster.deletion.delete_resource(vm, node)
+    assert controller.resources(vm) == []
+    with pytest.raises(NotFoundError, match="no-such-snap"):
+        controller.rebuild(vm, "no-such-snap")
+    controller.rebuild(vm, "S1")
+    made = controller.resource_definition(vm)
+    assert made is not None
+    assert made.sizes == (SIZE,)
+    assert {one.node for one in controller.resources(vm) if not one.diskless} == {"alice", "bob"}
+    assert devices.read("VM-1/0", 0, 4096) == A
+
+
+def test_what_has_resources_is_not_made_anew(
+    controller: LinstorController, devices: NoDevices, vm: str
+) -> None:
+    controller.take_snapshot(vm, "s1")
+    devices.write("VM-1/0", 0, B)
+    before = controller.resources(vm)
+    with pytest.raises(ConflictError, match="vm-1"):
+        controller.rebuild(vm, "s1")
+    assert controller.resources(vm) == before
+    assert devices.read("VM-1/0", 0, 4096) == B
+
+
 def test_newer_snapshots_that_prevent_a_rollback(serve: Serve, connect: Connect) -> None:
     """A cluster may be set to let ZFS roll back itself, which it does to the newest only."""
     server = serve("1.28.0", provider="ZFS_THIN")

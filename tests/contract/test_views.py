@@ -84,6 +84,8 @@ def test_a_snapshot() -> None:
     assert shown == ("s1", ("bob", "alice"), frozenset({"SUCCESSFUL"}), (Size(4096), Size(8192)))
     assert shown.usable
     assert not shown._replace(flags=frozenset({"SUCCESSFUL", "DELETE"})).usable
+    assert not shown.by_rollback
+    assert shown._replace(flags=frozenset({"SUCCESSFUL", "SAFETY_SNAPSHOT"})).by_rollback
     assert views.snapshot({"name": "s1"}) == ("s1", (), frozenset(), ())
 
 
