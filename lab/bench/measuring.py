@@ -93,6 +93,8 @@ class Samples:
         """Raises ActionFailed."""
         if not call.ok:
             raise ActionFailed(f"{call.name}: {call.stderr.strip()}")
+        if "/linstor/" not in call.name:
+            return
         _, cost = self._meter.taken[-1]
         wall, peak = last_record(self._records)
         self.by_action[action_of(call)].append(
