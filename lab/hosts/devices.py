@@ -21,7 +21,7 @@ from lab.hosts.processes import FileIdentity, Opener, openers
 
 KIB = 1024
 # Linux leaves block majors 60-63 to local use: no driver claims them.
-UNDRIVEN_MAJOR = 60
+UNDRIVEN = os.makedev(60, 0)
 
 
 @dataclass
@@ -227,9 +227,13 @@ class HostDevices:
         """Put the device node there, one that can be opened or one that can not; replace it in one step."""
         volume = self._volumes[key]
         place = self._outside(node, volume.paths[node][0])
+        usable = node not in volume.access and volume.permits(node, volume.primaries)
+        # The locks by which QEMU knows of other users of a disk belong to the node: it stays where it is right.
+        if self._is_placed(key, place, usable=usable):
+            return
         fresh = place.with_name(f".{place.name}")
         fresh.unlink(missing_ok=True)
-        if node in volume.access or not volume.permits(node, volume.primaries):
+        if not usable:
             _make_unusable(fresh, block=volume.loop is not None)
         elif volume.loop:
             os.mknod(fresh, stat.S_IFBLK, volume.loop.number)
@@ -237,8 +241,17 @@ class HostDevices:
             os.link(self._contents.existing(key), fresh)
         fresh.chmod(0o660)
         os.replace(fresh, place)
-        # Replacing a hard link to the same file does nothing and leaves both names.
-        fresh.unlink(missing_ok=True)
+
+    def _is_placed(self, key: str, place: Path, *, usable: bool) -> bool:
+        try:
+            status = place.lstat()
+        except FileNotFoundError:
+            return False
+        if usable:
+            return FileIdentity.of(status) == self._identity(key)
+        if stat.S_ISBLK(status.st_mode):
+            return status.st_rdev == UNDRIVEN
+        return stat.S_ISSOCK(status.st_mode)
 
     def _disappear(self, key: str, node: str) -> None:
         volume = self._volumes[key]
@@ -258,6 +271,6 @@ class HostDevices:
 def _make_unusable(path: Path, *, block: bool) -> None:
     """Make a node that answers ENXIO to whoever opens it, root included."""
     if block:
-        os.mknod(path, stat.S_IFBLK, os.makedev(UNDRIVEN_MAJOR, 0))
+        os.mknod(path, stat.S_IFBLK, UNDRIVEN)
     else:
         os.mknod(path, stat.S_IFSOCK)

@@ -10,6 +10,8 @@ images.
     check [-q] [-f FORMAT] FILE
 
 ``check`` exits with 2 for a damaged image and with 63 for a format that has nothing to check (raw).
+A disk that a guest has open is refused where QEMU's locks (see ``guest.py``) refuse it: for writing, and, if it is
+qcow2, for reading without -U.
 With ``--image-opts`` the source reads ``driver=raw,offset=N,size=N,file.driver=FORMAT,file.file.driver=file,
 file.file.filename=PATH``: a stretch of the disk in the image. Anything else is refused: 1, as are all errors.
 """
@@ -17,10 +19,12 @@ file.file.filename=PATH``: a stretch of the disk in the image. Anything else is 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import getopt
 import json
 import os
 import stat
+import struct
 import sys
 from pathlib import Path
 
@@ -35,6 +39,7 @@ CLUSTER = 1 << 16
 FALLOC_FL_KEEP_SIZE = 0x1
 FALLOC_FL_PUNCH_HOLE = 0x2
 UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+LOCKS = {'shared "write"': 101, '"write"': 201}
 WINDOW_KEYS = {"driver", "offset", "size", "file.driver", "file.file.driver", "file.file.filename"}
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -48,7 +53,7 @@ def info(words: list[str]) -> int:
     options, files = _parse(words, "f:U", ["output="])
     if options.get("--output") != "json" or len(files) != 1:
         raise Refused("the lab's stand-in knows info --output=json FILE")
-    image = _open(files[0], options.get("-f"))
+    image = _open(files[0], options.get("-f"), share="-U" in options)
     told: dict[str, object] = {
         "virtual-size": image.size,
         "filename": files[0],
@@ -80,7 +85,7 @@ def convert(words: list[str]) -> int:
             raise Refused("--image-opts and --format are mutually exclusive")
         image, start, length = _window(files[0])
     else:
-        image = _open(files[0], options.get("-f"))
+        image = _open(files[0], options.get("-f"), share="-U" in options)
         start, length = 0, image.size
     try:
         image.start()
@@ -118,7 +123,8 @@ def resize(words: list[str]) -> int:
     options, files = _parse(words, "f:q", [])
     if len(files) != 2:
         raise Refused("the lab's stand-in knows resize FILE SIZE")
-    image, size = _open(files[0], options.get("-f")), _size(files[1])
+    image, size = _open(files[0], options.get("-f"), share=True), _size(files[1])
+    _refuse_in_use(files[0], '"write"')
     if size < image.size:
         raise Refused("Use the --shrink option to perform a shrink operation.")
     try:
@@ -154,7 +160,7 @@ def check(words: list[str]) -> int:
     options, files = _parse(words, "f:qU", [])
     if len(files) != 1:
         raise Refused("the lab's stand-in knows check FILE")
-    image = _open(files[0], options.get("-f"))
+    image = _open(files[0], options.get("-f"), share="-U" in options)
     if image.kind == "raw":
         print("qemu-img: This image format does not support checks", file=sys.stderr)
         return 63
@@ -191,15 +197,28 @@ def _size(text: str) -> int:
     return int(number) * unit
 
 
-def _open(name: str, kind: str | None) -> Image:
+def _open(name: str, kind: str | None, *, share: bool = False) -> Image:
     try:
         if not stat.S_ISREG(os.stat(name).st_mode) and not _is_device(name):
             raise Refused(f"Could not open '{name}': it is neither a regular file nor a block device")
-        return open_image(Path(name), kind)
+        image = open_image(Path(name), kind)
+        if image.kind == "qcow2" and not share:
+            _refuse_in_use(name, 'shared "write"')
+        return image
     except ImageError as error:
         raise Refused(f"Could not open '{name}': {error}") from error
     except OSError as error:
         raise Refused(f"Could not open '{name}': Could not open '{name}': {error.strerror}") from error
+
+
+def _refuse_in_use(name: str, lock: str) -> None:
+    with open(name, "rb") as file:
+        wanted = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, LOCKS[lock], 1, 0)
+        found = fcntl.fcntl(file, fcntl.F_OFD_GETLK, wanted)
+    if struct.unpack("hhqqi0q", found)[0] != fcntl.F_UNLCK:
+        raise Refused(
+            f"Could not open '{name}': Failed to get {lock} lock\nIs another process using the image [{name}]?"
+        )
 
 
 def _window(text: str) -> tuple[Image, int, int]:
@@ -238,6 +257,8 @@ def _is_device(name: str) -> bool:
 def _open_target(name: str, size: int, *, existing: bool) -> tuple[int, bool]:
     """The file to write to, and whether it holds only zeros."""
     try:
+        if os.path.exists(name):
+            _refuse_in_use(name, '"write"')
         if existing or (os.path.exists(name) and _is_device(name)):
             target = os.open(name, os.O_RDWR)
             if os.lseek(target, 0, os.SEEK_END) < size:

@@ -88,6 +88,22 @@ def test_an_image_on_a_device_grows(image):
     assert found == [f"{hashlib.md5(flat(SIZE, EXTENTS)).hexdigest()}  -", str(700 * MIB)]
 
 
+def test_an_image_that_a_guest_has_open(image):
+    with image.open_disk("alice", BY_RES) as guest:
+        before = guest.sha256()
+        for words, lock in (
+            (f"resize -f qcow2 {BY_RES} {3 * MIB}", '"write"'),
+            (f"convert -n -f raw -O raw ~/new {NODE}", '"write"'),
+            (f"info -f qcow2 --output=json {BY_RES}", 'shared "write"'),
+            (f"convert -f qcow2 -O raw {BY_RES} ~/copy", 'shared "write"'),
+        ):
+            done = image.run("alice", f"truncate -s 1M ~/new; qemu-img {words}")
+            assert (done.returncode, f"Failed to get {lock} lock" in done.stderr) == (1, True), words
+        assert info(image, BY_RES, "-U", "-f qcow2")["virtual-size"] == SIZE
+        assert guest.sha256() == before
+    run(image, f"qemu-img resize -f qcow2 {BY_RES} {3 * MIB}")
+
+
 def test_no_image_shrinks(image):
     assert image.run("alice", f"qemu-img resize -f qcow2 {BY_RES} {MIB}").returncode == 1
     assert info(image, BY_RES, "-f qcow2")["virtual-size"] == SIZE
