@@ -23,10 +23,17 @@ def add(controller: Controller, definition: ResourceDefinition, ending: str) -> 
 def drop(controller: Controller, clock: Clock, name: str, ending: str, instance: str) -> None:
     """Deletes a companion of the volume ``name``."""
     volumes.discard_made(controller, clock, names.companion(name, ending), instance, volumes.CLOSES)
+    forget(controller, name, ending)
+
+
+def forget(controller: Controller, name: str, ending: str) -> None:
+    """Takes a companion off the list, unless there is one."""
     definition = controller.resource_definition(name)
     known = [] if definition is None else names.companions(definition.properties)
-    left = [one for one in known if one != ending]
+    if ending not in known or controller.resource_definition(names.companion(name, ending)) is not None:
+        return
+    left = " ".join(one for one in known if one != ending)
     if left:
-        controller.modify(name, {names.COMPANIONS: " ".join(left)})
-    elif known:
+        controller.modify(name, {names.COMPANIONS: left})
+    else:
         controller.modify(name, {}, [names.COMPANIONS])

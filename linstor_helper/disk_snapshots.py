@@ -11,12 +11,15 @@ from contextlib import nullcontext
 
 from linstor_helper import companions, copying, names, snapshots
 from linstor_helper.copying import Wanted
-from linstor_helper.errors import CannotSnapshot, Error, NotFoundError, RefusedError
+from linstor_helper.errors import CannotSnapshot, ConflictError, Error, NotFoundError, RefusedError
 from linstor_helper.names import Owner
-from linstor_helper.ports import ResourceDefinition, Warn
+from linstor_helper.ports import ResourceDefinition, Snapshot, Warn
 from linstor_helper.snapshots import Quiet
 from linstor_helper.storage import Storage
 from linstor_helper.undo import Undo
+
+_CLOCKS_DIFFER = 60
+"""Seconds by which OpenNebula's clock may be ahead of the controller's."""
 
 
 def create(
@@ -27,18 +30,21 @@ def create(
     undo: Undo,
     warn: Warn,
     *,
+    asked_at: int | None,
     limit: int | None,
     quiet: Quiet = nullcontext,
 ) -> None:
     """Takes a snapshot of a volume that belongs to ``owner``.
 
-    ``limit`` is the number of snapshots that the volume may have; ``quiet`` keeps its guest from writing meanwhile.
-    Raises RefusedError when there are as many already.
+    ``asked_at``: when OpenNebula was asked for it, in seconds since the epoch; one that is older has the name of this
+    one by accident.  ``limit`` is the number of snapshots that the volume may have; ``quiet`` keeps its guest from
+    writing meanwhile.  Raises RefusedError when there are as many already, ConflictError when the name is taken.
     """
     controller, label = storage.controller, names.snapshot(snapshot_id)
     known = controller.snapshots(name)
     found = snapshots.find(known, label)
     if found is not None and found.usable:
+        _require_same(name, found, asked_at)
         warn(f"{name} has snapshot {label} already, and keeps it")
         return
     if limit is not None:
@@ -49,7 +55,8 @@ def create(
         snapshots.take(storage, name, label, warn, quiet)
     except CannotSnapshot as refusal:
         warn(f"snapshot {snapshot_id} of {name} is a full copy: {refusal}")
-        _copy(storage, name, snapshot_id, owner, undo, warn, refusal)
+        owner = owner._replace(snapshot=f"{snapshot_id} of {asked_at}")
+        _copy(storage, name, names.snapshot_ending(snapshot_id), owner, undo, warn, refusal)
 
 
 def remove(storage: Storage, name: str, snapshot_id: int, warn: Warn) -> None:
@@ -83,8 +90,21 @@ def copies(definition: ResourceDefinition | None) -> list[str]:
     return [ending for ending in known if names.is_snapshot_ending(ending)]
 
 
+def _require_same(name: str, found: Snapshot, asked_at: int | None) -> None:
+    """OpenNebula counts the snapshots of a disk anew when it has forgotten all of them; LINSTOR may have kept some."""
+    if asked_at is None or found.taken_at is None or found.taken_at >= asked_at - _CLOCKS_DIFFER:
+        return
+    raise ConflictError(
+        f"{name} has a snapshot {found.name} of another time",
+        hint=f"try again, or remove it if it is not needed: linstor snapshot delete {name} {found.name}",
+    )
+
+
 def _require_room(storage: Storage, name: str, taken: int, limit: int) -> None:
-    taken += len(copies(storage.controller.resource_definition(name)))
+    controller = storage.controller
+    for ending in copies(controller.resource_definition(name)):
+        # Some were never made.
+        taken += controller.resource_definition(names.companion(name, ending)) is not None
     if taken >= limit:
         raise RefusedError(
             f"{name} has {taken} snapshots, and LINSTOR_SNAPSHOT_LIMIT is {limit}",
@@ -93,13 +113,12 @@ def _require_room(storage: Storage, name: str, taken: int, limit: int) -> None:
 
 
 def _copy(
-    storage: Storage, name: str, snapshot_id: int, owner: Owner, undo: Undo, warn: Warn, refusal: Error
+    storage: Storage, name: str, ending: str, owner: Owner, undo: Undo, warn: Warn, refusal: Error
 ) -> None:
     controller = storage.controller
-    ending = names.snapshot_ending(snapshot_id)
     definition = controller.resource_definition(name)
     if definition is None:
         raise NotFoundError(f"LINSTOR has no resource {name}") from refusal
+    undo.push(f"a companion of {name}", lambda: companions.forget(controller, name, ending))
     companions.add(controller, definition, ending)
-    wanted = Wanted(names.companion(name, ending), owner._replace(snapshot=snapshot_id), in_place=True)
-    copying.copy(storage, name, wanted, undo, warn)
+    copying.copy(storage, name, Wanted(names.companion(name, ending), owner, in_place=True), undo, warn)

@@ -180,7 +180,8 @@ class Owner(NamedTuple):
     image: int | None = None
     vm: int | None = None
     disk: int | None = None
-    snapshot: int | None = None
+    snapshot: str | None = None
+    """Which one, and when it was asked for."""
 
     def properties(self) -> dict[str, str]:
         """The properties that say so, without the mark of completeness."""

@@ -87,6 +87,8 @@ class Snapshot(NamedTuple):
     flags: frozenset[str]
     sizes: tuple[Size, ...]
     """Of the volumes when it was taken, in the order of their numbers."""
+    taken_at: float | None = None
+    """Seconds since the epoch, by the controller's clock; None while it is not finished."""
 
     @property
     def by_rollback(self) -> bool:

@@ -45,10 +45,17 @@ def grow(
         )
     replicas = controller.placement(name)
     _require_up_to_date(name, replicas)
+
+    def zero() -> None:
+        _zero_new_part(storage, name, replicas, before, undo, warn, host if running else None)
+
+    if size > before:
+        # Not later, by a repetition: the VM may have written there in between.
+        undo.push(f"the new part of {name} may show old content", zero)
     controller.resize(name, size)
     _wait_until_grown(storage, name, size)
     if size > before:
-        _zero_new_part(storage, name, replicas, before, undo, warn, host if running else None)
+        zero()
     if image_format == QCOW2 and not running:
         _grow_header(storage, name, size, undo)
 

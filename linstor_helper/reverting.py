@@ -2,7 +2,8 @@
 """A volume gets the content that it had at a snapshot.  A complete copy of what it has now exists until that is proven.
 
     by rollback     a guard snapshot of the present content, LINSTOR's rollback, a look at the result, the guard goes.
-                    LINSTOR keeps all other snapshots (REST 1.25), and makes the volume anew under its name.
+                    LINSTOR keeps all other snapshots (REST 1.25), and makes the volume anew under its name.  When that
+                    fails in the middle, the volume is rolled back to the guard.
     by copies       where a snapshot is a copy: a guard copy of the present content, the volume goes, a copy of the
                     snapshot gets its name, the guard copy goes.
 
@@ -13,6 +14,7 @@ all that is left of the content before.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from linstor_helper import attach, companions, copying, disk_snapshots, names, snapshots, volumes
 from linstor_helper.copying import Wanted
@@ -34,10 +36,14 @@ from linstor_helper.ports import Controller, Resource, ResourceDefinition, Snaps
 from linstor_helper.storage import Storage
 from linstor_helper.transfer import ties_copies
 from linstor_helper.undo import Undo
+from linstor_helper.units import Size
 from linstor_helper.waiting import attempts
 
 _EMPTIES_ZFS = ((1, 32, 0), (1, 32, 3))
 """From which release of LINSTOR on, and up to which, a rollback leaves an empty volume on ZFS (its changelog)."""
+
+_RESETS_SIZES = (1, 31, 3)
+"""From which release of LINSTOR on a rollback sets the sizes of the snapshot (its changelog)."""
 
 _OURS = ("Aux/", "DrbdOptions/")
 """Properties that a rollback sets to what they were at the snapshot."""
@@ -98,86 +104,92 @@ def _roll_back(
 ) -> None:
     controller, name = storage.controller, before.name
     resources = controller.placement(name)
-    _refuse_defective(storage, name, resources)
+    _refuse_defective(storage, before, target, resources)
     guards = [one.name for one in known if names.is_guard_snapshot(one.name) or one.by_rollback]
-    if not resources:
-        _rebuild(storage, before, target, guards, warn)
-        return
-    label = names.guard_snapshot(guards)
     readable = any(attach.usable(one) for one in resources)
     if readable or not guards:
-        snapshots.take(storage, name, label, warn)
-        guards.append(label)
+        guard = names.guard_snapshot(guards)
+        snapshots.take(storage, name, guard, warn)
+        guards.append(guard)
     try:
-        _roll_back_once_closed(storage, name, target)
-    except UnknownOutcome as error:
-        raise _kept(name, guards, error) from error
+        _apply(storage, name, target.name)
+        _verify(storage, before, target.sizes)
     except Error as error:
-        if readable and _is_untouched(controller, name, resources):
-            controller.delete_snapshot(name, label)
+        if not readable:
+            raise _kept(name, guards, error) from error
+        if not isinstance(error, UnknownOutcome) and _is_untouched(controller, name, resources):
+            controller.delete_snapshot(name, guard)
             raise
-        raise _kept(name, guards, error) from error
-    try:
-        _verify(storage, before, target)
-    except Error as error:
-        raise _kept(name, guards, error) from error
-    for guard in guards:
-        controller.delete_snapshot(name, guard)
-
-
-def _rebuild(
-    storage: Storage, before: ResourceDefinition, target: Snapshot, guards: Sequence[str], warn: Warn
-) -> None:
-    """LINSTOR has deleted the resources and was ended before it could restore any: it does not take that up again."""
-    controller, name = storage.controller, before.name
-    warn(f"{name} has only snapshots, of a rollback that was cut short, and is made anew from {target.name}")
-    try:
-        controller.rebuild(name, target.name)
-        _verify(storage, before, target)
-    except Error as error:
-        raise _kept(name, guards, error) from error
-    try:
-        controller.place(name)
-    except NoSpaceError as error:
-        warn(f"{name} may have too few replicas: {error}")
-    for guard in guards:
-        controller.delete_snapshot(name, guard)
+        try:
+            _apply(storage, name, guard)
+            _verify(storage, before, before.sizes)
+        except Error as failure:
+            warn(f"{name} did not get back what it had before: {failure}")
+            raise _kept(name, guards, error) from error
+        warn(f"{name} has what it had before, and {guard} is kept")
+        raise
+    for label in guards:
+        controller.delete_snapshot(name, label)
 
 
 def _is_untouched(controller: Controller, name: str, before: Sequence[Resource]) -> bool:
-    """Whether LINSTOR has not begun to roll back: it deletes and makes anew every resource (not on ZFS for the newest
-    snapshot, but here the guard is that).  The kind of its error does not tell: in the middle of it come the same."""
+    """Whether LINSTOR has not begun to roll back: it deletes and makes anew every resource.  The kind of its error does
+    not tell: in the middle of it come the same."""
     past = {one.node: one.uuid for one in before if attach.usable(one)}
     now = {one.node: one.uuid for one in controller.resources(name) if attach.usable(one)}
     return bool(past) and all(past.values()) and past == now
 
 
-def _roll_back_once_closed(storage: Storage, name: str, target: Snapshot) -> None:
-    """When the answer is lost, LINSTOR may still be at it, which another request is told; twice comes out as once.
+def _apply(storage: Storage, name: str, label: str) -> None:
+    """Makes the volume what it was at a snapshot.
 
-    Raises UnknownOutcome when that ends in an error as well: what the first request has done is not known."""
+    A controller that is ended after it has deleted the resources does not take that up again: the definition has only
+    snapshots then.  Raises UnknownOutcome when LINSTOR may still be at it.
+    """
     controller, clock = storage.controller, storage.clock
+    if _has_no_resources(storage, name):
+        controller.rebuild(name, label)
+        with suppress(NoSpaceError):
+            controller.place(name)
+        return
     try:
         volumes.retry_while_in_use(
-            clock, storage.settings.attach_timeout, lambda: controller.roll_back(name, target.name)
+            clock, storage.settings.attach_timeout, lambda: controller.roll_back(name, label)
         )
     except UnknownOutcome:
         for left in attempts(clock, storage.settings.timeout, first=1.0):
+            if _has_no_resources(storage, name):
+                controller.rebuild(name, label)
+                return
             try:
-                controller.roll_back(name, target.name)
+                # LINSTOR may still be at the first one, which this one is told; twice comes out as once.
+                controller.roll_back(name, label)
                 return
             except Error as error:
                 if left == 0.0 or not isinstance(error, (NotReadyError, InUseError, ControllerUnavailable)):
                     raise UnknownOutcome(error.what, details=error.details, reports=error.reports) from error
 
 
-def _verify(storage: Storage, before: ResourceDefinition, target: Snapshot) -> None:
-    """Raises ControllerError, NotReadyError when the volume is not what the snapshot was."""
+def _has_no_resources(storage: Storage, name: str) -> bool:
+    """Whether nobody makes any, either: in a rollback there are none for a moment."""
+    seen_none = False
+    for _ in attempts(storage.clock, storage.settings.attach_timeout, first=0.2):
+        try:
+            if storage.controller.resources(name):
+                return False
+            seen_none = True
+        except ControllerUnavailable:
+            seen_none = False
+    return seen_none
+
+
+def _verify(storage: Storage, before: ResourceDefinition, wanted: Sequence[Size]) -> None:
+    """Raises ControllerError, NotReadyError when the volume is not what the snapshot was, as far as LINSTOR tells."""
     controller, name = storage.controller, before.name
     after = controller.resource_definition(name)
-    if after is None or after.sizes != target.sizes:
+    if after is None or after.sizes != wanted:
         sizes = "no volume" if after is None or not after.sizes else str(after.sizes[0])
-        raise ControllerError(f"{name} has {sizes} after the rollback, the snapshot {target.sizes[0]}")
+        raise ControllerError(f"{name} has {sizes} after the rollback, the snapshot {wanted[0]}")
     attach.wait_until_settled(controller, storage.clock, name, storage.settings.attach_timeout)
     now, past = _ours(after), _ours(before)
     wrong = {key: value for key, value in past.items() if now.get(key) != value}
@@ -199,13 +211,20 @@ def _kept(name: str, guards: Sequence[str], error: Error) -> ControllerError:
     )
 
 
-def _refuse_defective(storage: Storage, name: str, resources: list[Resource]) -> None:
+def _refuse_defective(
+    storage: Storage, before: ResourceDefinition, target: Snapshot, resources: Sequence[Resource]
+) -> None:
     release = storage.controller.version()
+    shown = ".".join(map(str, release))
     if ties_copies(resources) and _EMPTIES_ZFS[0] <= release < _EMPTIES_ZFS[1]:
-        shown = ".".join(map(str, release))
         raise RefusedError(
-            f"LINSTOR {shown} can leave {name} empty: its rollback on ZFS is defective",
+            f"LINSTOR {shown} can leave {before.name} empty: its rollback on ZFS is defective",
             hint="update LINSTOR to 1.32.3 or newer",
+        )
+    if release < _RESETS_SIZES and before.sizes != target.sizes:
+        raise RefusedError(
+            f"LINSTOR {shown} cannot revert {before.name}, which was resized after the snapshot",
+            hint="update LINSTOR to 1.31.3 or newer",
         )
 
 

@@ -34,9 +34,15 @@ class Snapshots(Session):
         self._change(self._client.snapshot_delete, name, snapshot, about=about)
 
     def roll_back(self, name: str, snapshot: str) -> None:
-        """Raises NotFoundError."""
+        """Raises NotFoundError.
+
+        On ZFS always by a clone (REST 1.26: strategies): ``zfs rollback`` is done on one node after the other, and
+        destroys what the node has.
+        """
+        path = "/resource-definitions/{}/snapshot-rollback/{}"
+        body = {"zfs_rollback_strategy": "clone"} if self._client.rest_version >= (1, 26) else {}
         about = {"snapshot": snapshot, "resource": name}
-        self._change(self._client.snapshot_rollback, name, snapshot, about=about)
+        self._change(self._client.raw, "POST", path, name, snapshot, body=body, about=about)
 
     def restore(
         self, name: str, snapshot: str, target: str, *, group: str, properties: Mapping[str, str]

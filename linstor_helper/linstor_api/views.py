@@ -25,11 +25,13 @@ def resource_definition(data: Mapping[str, Any]) -> ResourceDefinition:
 
 def snapshot(data: Mapping[str, Any]) -> Snapshot:
     """An element of ``GET /v1/resource-definitions/{r}/snapshots``; sizes are KiB there."""
+    stamps = [one["create_timestamp"] for one in data.get("snapshots") or [] if one.get("create_timestamp")]
     return Snapshot(
         data["name"],
         tuple(data.get("nodes") or ()),
         frozenset(data.get("flags") or ()),
         _sizes(data),
+        min(stamps) / 1000 if stamps else None,
     )
 
 

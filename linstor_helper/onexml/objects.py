@@ -84,7 +84,16 @@ def vm_of(node: Node) -> Vm:
         stays=len(history),
         deploy_id=node.text("DEPLOY_ID").strip(),
         attributes={**template.scalars(), **({} if user_template is None else user_template.scalars())},
+        snapshots=_snapshots_of(node),
     )
+
+
+def _snapshots_of(vm: Node) -> dict[tuple[int, int], int]:
+    return {
+        (record.number("DISK_ID"), one.number("ID")): one.number("DATE")
+        for record in vm.children("SNAPSHOTS")
+        for one in record.children("SNAPSHOT")
+    }
 
 
 def _disk_of(node: Node) -> Disk:

@@ -144,6 +144,9 @@ class Vm(NamedTuple):
     attributes: Mapping[str, str]
     """What its owner and its template say of it; the owner's word, USER_TEMPLATE, counts more."""
 
+    snapshots: Mapping[tuple[int, int], int]
+    """When a snapshot was asked for, in seconds since the epoch, by the ids of its disk and its own."""
+
     def disk(self, disk_id: int) -> Disk:
         """Raises UsageError when the VM has no such disk (the context ISO is none)."""
         for disk in self.disks:
