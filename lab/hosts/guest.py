@@ -16,6 +16,7 @@ from lab.hosts.layout import PROGRAMS
 from lab.hosts.page_cache import PageCache
 from lab.hosts.processes import FileIdentity
 from lab.hosts.session import Session
+from lab.images.qcow2_resize import grow_qcow2
 
 _CHUNK = 1 << 20
 
@@ -103,11 +104,19 @@ class Guest:
     def read(self, offset: int, length: int) -> bytes:
         """As programs in the guest see it."""
         with self._lock:
-            return self.cache.over(offset, self._ask(f"read {offset} {length}"))
+            return self.cache.over(offset, self._read(offset, length))
 
     def size(self) -> int:
         """Bytes."""
         return int(self._ask("size"))
+
+    def grow_qcow2(self, size: int) -> None:
+        """What QEMU does on block_resize for a qcow2 image on the disk: it holds the image open, qemu-img can not.
+
+        ``size``: bytes. Raises ValueError when it is no such image.
+        """
+        with self._lock:
+            grow_qcow2(self._read, self._write, size)
 
     def sha256(self) -> str:
         """Of the whole disk as programs in the guest see it, in hexadecimal."""
@@ -132,6 +141,9 @@ class Guest:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _read(self, offset: int, length: int) -> bytes:
+        return self._ask(f"read {offset} {length}")
 
     def _write(self, offset: int, data: bytes) -> None:
         self._ask(f"write {offset} {len(data)}", data, write=True)

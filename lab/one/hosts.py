@@ -24,6 +24,10 @@ class Guest(Protocol):
         """Bytes that the disk has now."""
         ...
 
+    def grow_qcow2(self, size: int) -> None:
+        """Write down `size` (bytes) in the qcow2 image on the disk. Raises OSError, ValueError."""
+        ...
+
     def close(self) -> object: ...
 
 

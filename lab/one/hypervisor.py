@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lab.devices_protocol import DeviceBusy
-from lab.one import directories
+from lab.one import directories, qcow2
 from lab.one.hosts import Guest, HostAccess
 
 CHECKPOINT = "checkpoint"
@@ -96,7 +96,10 @@ class Hypervisor:
         wanted = size << 20
         complaint = f"Failed to resize disk {disk_id} on {_name(vm_id)}"
         if driver == "qcow2":
-            self._run(host, f"qemu-img resize -q -f qcow2 '{path}' {wanted}", complaint)
+            try:
+                domain.guests[disk_id].grow_qcow2(wanted)
+            except (OSError, ValueError) as exc:
+                raise HypervisorError(f"{complaint}: {exc}") from exc
             return
         self._run(host, f"readlink '{path}' >/dev/null || truncate -s {wanted} '{path}'", complaint)
         if domain.guests[disk_id].size() < wanted:

@@ -129,7 +129,7 @@ def resize(words: list[str]) -> int:
         raise Refused("Use the --shrink option to perform a shrink operation.")
     try:
         if image.kind == "qcow2":
-            grow_qcow2(Path(files[0]), size)
+            _grow_qcow2(files[0], size)
         elif image.kind != "raw":
             raise Refused("Image format driver does not support resize")
         elif not _is_device(files[0]):
@@ -141,6 +141,18 @@ def resize(words: list[str]) -> int:
     if "-q" not in options:
         print("Image resized.")
     return 0
+
+
+def _grow_qcow2(name: str, size: int) -> None:
+    file = os.open(name, os.O_RDWR)
+    try:
+        grow_qcow2(
+            lambda offset, length: os.pread(file, length, offset),
+            lambda offset, data: _write(file, data, offset),
+            size,
+        )
+    finally:
+        os.close(file)
 
 
 def create(words: list[str]) -> int:

@@ -101,7 +101,15 @@ def test_an_image_that_a_guest_has_open(image):
             assert (done.returncode, f"Failed to get {lock} lock" in done.stderr) == (1, True), words
         assert info(image, BY_RES, "-U", "-f qcow2")["virtual-size"] == SIZE
         assert guest.sha256() == before
-    run(image, f"qemu-img resize -f qcow2 {BY_RES} {3 * MIB}")
+        guest.grow_qcow2(600 * MIB)
+        assert info(image, BY_RES, "-U", "-f qcow2")["virtual-size"] == 600 * MIB
+    assert run(image, f"qemu-img check -q -f qcow2 {BY_RES}; echo $?") == ["0"]
+    run(image, f"qemu-img resize -q -f qcow2 {BY_RES} {700 * MIB}")
+
+
+def test_a_guest_finds_no_image_to_grow(lab):
+    with lab.open_disk("alice", BY_RES) as guest, pytest.raises(ValueError, match="not in qcow2 format"):
+        guest.grow_qcow2(DEVICE)
 
 
 def test_no_image_shrinks(image):

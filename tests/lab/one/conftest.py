@@ -78,6 +78,10 @@ class FileGuest:
     def size(self) -> int:
         return self._stream.seek(0, 2)
 
+    def grow_qcow2(self, size: int) -> None:
+        command = ["qemu-img", "resize", "-q", "-f", "qcow2", self._stream.name, str(size)]
+        subprocess.run(command, check=True)
+
     def close(self) -> None:
         self._stream.close()
 
