@@ -230,7 +230,7 @@ class Clones:
             for node in away:
                 reply.not_connected(node)
                 reply.error(codes.NOT_CONNECTED, f"No connection to satellite '{node}'.", refs={"Node": node})
-            if away:
+            if away or not self._takes_snapshots(source, reply):
                 target.clone.stop()
                 return
             origins = self._snapshot(source, target, pools)
@@ -244,6 +244,14 @@ class Clones:
                 target.flags = (target.flags - {"CLONING"}) | {"FAILED"}
                 self.forget(target)
         reply.success(codes.MODIFIED, f"Clone '{target.name}' of '{source.name}' started.")
+
+    def _takes_snapshots(self, source: ResourceDefinition, reply: Reply) -> bool:
+        """The controller looks at the pools of the clone only; satellites find out about those of the source."""
+        for resource in source.diskful:
+            kinds = {one.pool.kind for one in resource.volumes.values() if not one.pool.provider.clones}
+            for kind in sorted(kinds):
+                self.cluster.satellites.fault(resource.node, f"Volumes of {kind} cannot be cloned", reply)
+        return not reply.failed
 
     def _snapshot(
         self, source: ResourceDefinition, target: ResourceDefinition, pools: dict[str, StoragePool]

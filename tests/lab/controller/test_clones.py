@@ -10,7 +10,7 @@ import pytest
 from lab.controller import Cluster
 from lab.devices_protocol import NoDevices
 
-from .support import GIB, Clock, Rest
+from .support import GIB, Clock, Rest, told
 
 A, B = (letter * 4096 for letter in (b"a", b"b"))
 
@@ -165,6 +165,28 @@ def test_file_pools_do_not_clone(rest_of: Callable[..., Any], clock: Clock, prov
     rest.spawn("vm-1")
     clock.advance(1)
     assert rest.clone("vm-1", "vm-2").problem == (500, "E227")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "problem", "left"),
+    [("LVM_THIN", "FILE_THIN", "E227", False), ("FILE_THIN", "LVM_THIN", "E998", True)],
+)
+def test_clones_between_file_and_other_pools(
+    rest_of: Callable[..., Any], source: str, target: str, problem: str, left: bool
+) -> None:
+    """The pools of the clone decide before anything is made; from file pools the satellites fail."""
+    cluster, rest = rest_of(provider=source)
+    for node in ("alice", "bob"):
+        cluster.pools.add(cluster.node(node), "other", target, 50 * GIB)
+    rest.post("resource-groups", {"name": "other", "select_filter": {"storage_pool_list": ["other"]}})
+    rest.spawn("vm-1")
+    answer = rest.clone("vm-1", "vm-2", resource_group="other")
+    assert answer.status == 500
+    messages = answer.json["messages"] if left else answer.json
+    assert problem in told(messages)
+    assert (rest.call("GET", "resource-definitions/vm-2").status == 200) == left
+    if left:
+        assert [rest.clone_status("vm-1", "vm-2") for _ in range(3)] == ["CLONING"] * 3
 
 
 def test_thick_clones_need_the_room_twice(rest_of: Callable[..., Any], clock: Clock) -> None:
