@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lab.devices_protocol import DeviceBusy
-from lab.one import directories, qcow2
+from lab.one import directories
 from lab.one.hosts import Guest, HostAccess
 
 CHECKPOINT = "checkpoint"

@@ -138,10 +138,17 @@ def test_a_guest_with_a_qcow2_image_on_its_device(cloud: Cloud, vm: VirtualMachi
     vm.disk(0)["DRIVER"] = "qcow2"
     one.vm_resume(vm)
     # Larger than the device: qemu does not care before the guest has filled it.
+    for size in (32, 9000):
+        one.vm_disk_resize(vm, 0, size)
+        assert (vm.error, vm.disk(0)["SIZE"]) == ("", str(size))
+        told = cloud.hosts.run("alice", f"qemu-img info -U --output=json '{path}'", check=True).stdout
+        assert (json.loads(told)["format"], json.loads(told)["virtual-size"]) == ("qcow2", size << 20)
+    cloud.hosts.run("alice", f"qemu-img check -q -U '{path}'", check=True)
+    vm.disk(0)["SIZE"] = "16"
+    one.hypervisor.guest(vm.id, 0).write(0, bytes(4))
     one.vm_disk_resize(vm, 0, 32)
-    assert (vm.error, vm.disk(0)["SIZE"]) == ("", "32")
-    told = cloud.hosts.run("alice", f"qemu-img info -U --output=json '{path}'", check=True).stdout
-    assert (json.loads(told)["format"], json.loads(told)["virtual-size"]) == ("qcow2", 32 << 20)
+    assert "not in qcow2 format" in vm.error
+    assert vm.disk(0)["SIZE"] == "16"
 
 
 def test_live_migration_needs_two_primaries(cloud: Cloud, vm: VirtualMachine) -> None:
