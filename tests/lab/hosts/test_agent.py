@@ -282,12 +282,13 @@ class TestHangingAgents:
         assert lab.frozen_domains() == {DOMAIN}
 
     def test_the_end_of_the_lab_ends_them(self, lab, guest):
-        before = threading.active_count()
+        before = set(threading.enumerate())
         lab.domains.set_agent(DOMAIN, Agent(freeze_delay=math.inf))
         virsh(lab, "domfsfreeze", DOMAIN, before="timeout 0.1 ")
-        assert threading.active_count() > before
+        waiting = set(threading.enumerate()) - before
+        assert waiting
         lab.close()
-        eventually(lambda: threading.active_count() < before)
+        eventually(lambda: not any(thread.is_alive() for thread in waiting))
 
 
 class TestDomains:
