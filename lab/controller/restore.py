@@ -73,6 +73,10 @@ class Restore:
             raise reply.fail(
                 codes.UNKNOWN_ERROR, f"Snapshot '{snapshot.name}' failed, it cannot be restored."
             )
+        self.check_volumes(snapshot, target, reply)
+
+    def check_volumes(self, snapshot: Snapshot, target: ResourceDefinition, reply: Reply) -> None:
+        """Raises 314, 206 unless the snapshot has the target's volumes in their sizes."""
         for number, definition in target.volumes.items():
             volume = snapshot.volumes.get(number)
             if volume is None:

@@ -10,6 +10,10 @@ What LINSTOR 1.34 does when something goes wrong on the way:
 * the restore is refused by the controller: all is restored from the safety snapshot, without the diskless
   resources; when that fails too, no resource is left;
 * in any of these cases the safety snapshot is deleted in the end, needed or not.
+
+Before 1.31.3 volume definitions keep the sizes of now, and a refused restore, as of a volume that has grown since,
+counts as done: the data is gone; 1.31.2 makes new, empty volumes. Before 1.31.2 every replica must have the snapshot,
+resources without a disk are not made again, and nothing is recovered.
 """
 
 from __future__ import annotations
@@ -36,11 +40,12 @@ class Safety:
         self.cluster = cluster
 
     def roll_back(self, rd: ResourceDefinition, snapshot: Snapshot, reply: Reply) -> None:
-        """Fails with 979 and 994 before anything has changed; whatever fails later is an entry of the reply.
+        """Fails with 315, 979, 994 before anything has changed; whatever fails later is an entry of the reply.
 
         ControllerDied leaves what has been reached.
         """
         disks = {one.node: not one.diskless for one in rd.resources.values()}
+        self._check_nodes(rd, snapshot, reply)
         self.cluster.snapshots.take_safety(rd, PREFIX + secrets.token_hex(5), FLAG, reply)
         self.cluster.dying.reach("safety-taken")
         if not self.cluster.deletion.empty(rd, reply):
@@ -51,13 +56,27 @@ class Safety:
         try:
             self._restore(rd, snapshot, reply)
         except ApiError:
-            self._back(rd, reply)
-            self._drop_safety(rd, reply)
-            return
+            if self._since("1.31.3"):
+                self._back(rd, reply)
+                self._drop_safety(rd, reply)
+                return
         self.cluster.dying.reach("restored")
         self._drop_safety(rd, reply)
         self.cluster.dying.reach("safety-deleted")
-        self._make_again(rd, disks, reply)
+        if self._since("1.31.2"):
+            self._make_again(rd, disks, reply)
+
+    def _since(self, release: str) -> bool:
+        return self.cluster.linstor_version >= versions.parse(release)
+
+    def _check_nodes(self, rd: ResourceDefinition, snapshot: Snapshot, reply: Reply) -> None:
+        for resource in rd.diskful:
+            if key(resource.node) not in snapshot.nodes and not self._since("1.31.2"):
+                raise reply.fail(
+                    codes.NOT_FOUND_SNAPSHOT,
+                    f"Node '{resource.node}' has no copy of snapshot '{snapshot.name}'.",
+                    refs={"Node": resource.node},
+                )
 
     def recover(self, rd: ResourceDefinition) -> None:
         """All satellites of the resource have connected: go back to the safety snapshot if there is one.
@@ -66,6 +85,8 @@ class Safety:
         """
         nodes = [self.cluster.nodes[name] for name in rd.resources]
         if not nodes or not all(node.online for node in nodes) or self._of(rd) is None:
+            return
+        if not self._since("1.31.2"):
             return
         disks = {one.node: not one.diskless for one in rd.resources.values()}
         reply = Reply()
@@ -88,7 +109,9 @@ class Safety:
 
     def _restore(self, rd: ResourceDefinition, snapshot: Snapshot, reply: Reply) -> None:
         """The properties that the definition had are set again; those that came later stay."""
-        self.cluster.rollback.reset_volumes(rd, snapshot)
+        if self._since("1.31.3"):
+            self.cluster.rollback.reset_volumes(rd, snapshot)
+        self.cluster.restore.check_volumes(snapshot, rd, reply)
         pools = self.cluster.restore.pools(snapshot, [], {}, reply)
         self.cluster.restore.resources(rd, snapshot, rd, pools, reply)
         if self._loses(snapshot):
@@ -96,7 +119,7 @@ class Safety:
 
     def _loses(self, snapshot: Snapshot) -> bool:
         """1.32.0 to 1.32.2 do not find the ZFS snapshot, and make new volumes instead."""
-        if not versions.parse("1.32.0") <= self.cluster.linstor_version < versions.parse("1.32.3"):
+        if not self._since("1.32.0") or self._since("1.32.3"):
             return False
         pools = [self.cluster.pool_of(node, pool) for node, pool, _ in snapshot.nodes.values()]
         return any(pool is not None and pool.provider.dependent for pool in pools)

@@ -365,6 +365,40 @@ def test_zfs_restore_that_loses_the_data(
     assert rest.resource("vm-1", "alice")["layer_object"]["drbd"]["may_promote"] == good
 
 
+@pytest.mark.parametrize("release", ["1.31.1", "1.31.2", "1.31.3"])
+def test_a_volume_that_has_grown_since(rest_of: Callable[..., Any], devices: NoDevices, release: str) -> None:
+    """Before 1.31.3 all data but the snapshots' is lost; 1.31.2 leaves what looks like a good volume."""
+    _, rest = rest_of(rest_version="1.25.0", linstor_version=release)
+    _prepared(rest, devices)
+    rest.put(f"{RD}/volume-definitions/0", {"size_kib": 2 * GIB})
+    answer = _rollback(rest)
+    assert answer.problem == ((200, "") if release == "1.31.3" else (500, "E206"))
+    assert rest.get(f"{RD}/volume-definitions/0")["size_kib"] == (1 if release == "1.31.3" else 2) * GIB
+    assert _snapshots(rest) == ["s1"]
+    if release == "1.31.1":
+        assert not devices.exists("VM-1/0")
+        assert rest.flags("vm-1") == {}
+        return
+    assert devices.read("VM-1/0", 0, 4096) == (A if release == "1.31.3" else ZEROS)
+    assert _states(rest, "alice") == ["UpToDate"]
+
+
+@pytest.mark.parametrize("release", ["1.31.1", "1.31.2"])
+def test_resources_that_have_nothing_of_the_snapshot(
+    rest_of: Callable[..., Any], devices: NoDevices, release: str
+) -> None:
+    """1.31.2 makes them again; before, those without a disk go, and replicas without it prevent a rollback."""
+    cluster, rest = rest_of(rest_version="1.25.0", linstor_version=release)
+    _prepared(rest, devices)
+    assert _rollback(rest).status == 200
+    assert ("dave" in rest.flags("vm-1")) == (release == "1.31.2")
+    cluster.set_online("bob", False)
+    rest.snapshot("vm-1", "s2")
+    cluster.set_online("bob", True)
+    assert _rollback(rest, "s2").problem == ((200, "") if release == "1.31.2" else (404, "E315"))
+    assert rest.flags("vm-1")["bob"] == []
+
+
 def test_before_1_31_every_provider_rolls_back_within(
     rest_of: Callable[..., Any], devices: NoDevices
 ) -> None:
