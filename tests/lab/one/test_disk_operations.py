@@ -290,6 +290,58 @@ def test_a_vm_that_is_deleted_while_a_disk_is_copied(bench: Bench, vm: VirtualMa
     assert (vm.state, saved[0].state) == (VmState.DONE, ImageState.ERROR)
 
 
+def test_what_ends_late_ends_nothing_else(bench: Bench, vm: VirtualMachine) -> None:
+    one = bench.one
+    second = threading.Thread(target=one.vm_disk_snapshot_create, args=(vm, 0, "second"))
+    other_gate = bench.plans / "other-gate"
+
+    def give_up_and_begin_anew() -> None:
+        one.vm_recover(vm, "failure")
+        wait = f'touch "{other_gate}.begun"; until [ -e "{other_gate}" ]; do sleep 0.02; done'
+        bench.plan("tm.snap_create_live", wait)
+        second.start()
+        while not Path(f"{other_gate}.begun").exists():
+            time.sleep(0.01)
+
+    meanwhile(
+        bench,
+        "tm.snap_create_live",
+        lambda: one.vm_disk_snapshot_create(vm, 0, "first"),
+        give_up_and_begin_anew,
+    )
+    assert vm.lcm_state is LcmState.DISK_SNAPSHOT
+    other_gate.touch()
+    second.join()
+    assert (vm.lcm_state, ids(vm, 0)) == (LcmState.RUNNING, [1])
+
+
+def test_a_vm_that_is_deleted_while_a_snapshot_is_taken(bench: Bench, vm: VirtualMachine) -> None:
+    """The image is told of a snapshot that may be there or not."""
+    one, image = bench.one, bench.one.image(1)
+    meanwhile(
+        bench,
+        "tm.snap_create_live",
+        lambda: one.vm_disk_snapshot_create(vm, 1),
+        lambda: one.vm_recover(vm, "delete"),
+    )
+    assert image.snapshots is not None
+    assert (image.state, list(image.snapshots.records)) == (ImageState.READY, [0])
+
+
+def test_a_vm_that_is_deleted_while_a_snapshot_is_deleted(bench: Bench, vm: VirtualMachine) -> None:
+    """oned takes it for one at rest: the domain goes on with disks that are deleted."""
+    one = bench.one
+    one.vm_disk_snapshot_create(vm, 0)
+    meanwhile(
+        bench,
+        "tm.snap_delete",
+        lambda: one.vm_disk_snapshot_delete(vm, 0, 0),
+        lambda: one.vm_recover(vm, "delete"),
+    )
+    assert vm.state is VmState.DONE
+    assert one.hypervisor.is_running(vm.id)
+
+
 @pytest.mark.parametrize(("operation", "state"), [("failure", VmState.POWEROFF), ("delete", VmState.DONE)])
 def test_a_copy_that_is_given_up_before_it_has_begun(
     bench: Bench, vm: VirtualMachine, operation: str, state: VmState
