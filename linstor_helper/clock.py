@@ -7,10 +7,13 @@ import time
 
 
 class SystemClock:
-    """``ports.Clock`` by the system's monotonic clock."""
+    """``ports.Clock`` by the system's clocks."""
 
     def now(self) -> float:
         return time.monotonic()
+
+    def today(self) -> float:
+        return time.time()
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

@@ -11,14 +11,14 @@ that is then cloned, or copied; so does a full copy on ZFS, where what is restor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Callable, NamedTuple
 
-from linstor_helper import filling, names, snapshots, transfer, volumes
-from linstor_helper.errors import CannotClone, CannotSnapshot, NotFoundError
+from linstor_helper import detaching, filling, names, snapshots, transfer, volumes
+from linstor_helper.errors import CannotClone, CannotSnapshot, NoSpaceError, NotFoundError
 from linstor_helper.names import Owner
-from linstor_helper.ports import ResourceDefinition, Warn
+from linstor_helper.ports import ResourceDefinition, Snapshot, Warn
 from linstor_helper.snapshots import Quiet
 from linstor_helper.storage import Storage
 from linstor_helper.undo import Undo
@@ -51,6 +51,10 @@ class Wanted(NamedTuple):
         return self.owner.vm or self.owner.image or 0
 
 
+_FORGOTTEN = 24 * 60 * 60.0
+"""Seconds after which a passing snapshot is one that a killed run has left."""
+
+
 def copy(
     storage: Storage, source: str, wanted: Wanted, undo: Undo, warn: Warn, quiet: Quiet | None = None
 ) -> None:
@@ -64,13 +68,14 @@ def copy(
             _clone(storage, _require(storage, source), wanted, undo)
         except CannotClone as refusal:
             copy_without_clones(storage, source, wanted, undo, warn, refusal)
-        return
-    try:
-        _copy_by_snapshot(storage, source, wanted, undo, warn, quiet)
-    except CannotSnapshot as refusal:
-        # REST guide 2.11: the source of a clone may be in use.
-        warn(f"{source} is cloned while its guest writes: {refusal}")
-        _clone(storage, _require(storage, source), wanted, undo)
+    else:
+        try:
+            _copy_by_snapshot(storage, source, wanted, undo, warn, quiet)
+        except CannotSnapshot as refusal:
+            # REST guide 2.11: the source of a clone may be in use.
+            warn(f"{source} is cloned while its guest writes, crash-consistent: {refusal}")
+            _clone(storage, _require(storage, source), wanted, undo)
+    detaching.drop_clients(storage, wanted.name)
 
 
 def copy_without_clones(
@@ -96,11 +101,19 @@ def _copy_by_snapshot(
     snapshots.delete(controller, source, controller.snapshots(source), label)
     undo.push(f"snapshot {label} of {source}", lambda: controller.delete_snapshot(source, label))
     snapshots.take(storage, source, label, warn, quiet)
-    _restore(storage, original, label, wanted, undo)
+    _restore(storage, original, label, wanted, undo, warn)
     controller.delete_snapshot(source, label)
 
 
-def copy_snapshot(storage: Storage, source: str, label: str, wanted: Wanted, undo: Undo) -> None:
+def forget_passing_snapshots(storage: Storage, source: str, known: Sequence[Snapshot]) -> None:
+    """Deletes what killed runs have left among the snapshots of a volume; those of others that run are young."""
+    for one in known:
+        age = storage.clock.today() - (one.taken_at or storage.clock.today())
+        if names.is_passing_snapshot(one.name) and age > _FORGOTTEN:
+            storage.controller.delete_snapshot(source, one.name)
+
+
+def copy_snapshot(storage: Storage, source: str, label: str, wanted: Wanted, undo: Undo, warn: Warn) -> None:
     """Makes sure that there is a complete copy of ``source`` as it was at a snapshot, in the datastore's group.
 
     Raises NotFoundError when there is no such snapshot that can be used."""
@@ -109,7 +122,8 @@ def copy_snapshot(storage: Storage, source: str, label: str, wanted: Wanted, und
     if found is None or not found.usable:
         raise NotFoundError(f"{source} has no snapshot {label} that can be used")
     if not volumes.is_finished(storage.controller, wanted.name, wanted.owner, wanted.adopt):
-        _restore(storage, original, found.name, wanted, undo)
+        _restore(storage, original, found.name, wanted, undo, warn)
+    detaching.drop_clients(storage, wanted.name)
 
 
 def _require(storage: Storage, source: str) -> ResourceDefinition:
@@ -154,7 +168,9 @@ def _copy_bytes(storage: Storage, source: str, wanted: Wanted, undo: Undo) -> No
     )
 
 
-def _restore(storage: Storage, original: ResourceDefinition, label: str, wanted: Wanted, undo: Undo) -> None:
+def _restore(
+    storage: Storage, original: ResourceDefinition, label: str, wanted: Wanted, undo: Undo, warn: Warn
+) -> None:
     controller, clock, source = storage.controller, storage.clock, original.name
     if not _moves(storage, original, wanted) and (wanted.dependent or not _ties_copies(storage, source)):
         volumes.ensure_restored(
@@ -171,6 +187,7 @@ def _restore(storage: Storage, original: ResourceDefinition, label: str, wanted:
             more=wanted.more,
             finish=wanted.finish,
         )
+        _add_replicas(storage, wanted.name, warn)
         return
     instance, transit = storage.settings.instance, names.in_transit(wanted.name)
     # What an earlier run has left there may be of another time.
@@ -182,7 +199,16 @@ def _restore(storage: Storage, original: ResourceDefinition, label: str, wanted:
         _clone(storage, _require(storage, transit), wanted, undo)
     except CannotClone:
         _copy_bytes(storage, transit, wanted, undo)
+    _add_replicas(storage, wanted.name, warn)
     volumes.discard_made(controller, clock, transit, instance, volumes.CLOSES)
+
+
+def _add_replicas(storage: Storage, name: str, warn: Warn) -> None:
+    """A restored volume is only where the snapshot is; a node may have been offline then."""
+    try:
+        storage.controller.place(name)
+    except NoSpaceError as error:
+        warn(f"{name} has too few replicas: {error}")
 
 
 def _ties_copies(storage: Storage, source: str) -> bool:

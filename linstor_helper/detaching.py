@@ -97,6 +97,16 @@ def withdraw(storage: Storage, name: str, *, keep: str | None) -> None:
     volumes.retry_while_in_use(storage.clock, storage.settings.attach_timeout, attempt)
 
 
+def drop_clients(storage: Storage, name: str) -> None:
+    """Takes a new copy, which nobody has opened, from the nodes that have no replica.
+
+    LINSTOR's clone gives it a diskless resource wherever its original has one."""
+    deployed = storage.controller.resources(name)
+    for one in deployed:
+        if one.diskless and not (one.tie_breaker or one.deleting):
+            storage.controller.release(name, one.node, resources=deployed)
+
+
 def destroy(storage: Storage, name: str, location: Location, *, warn: Warn) -> None:
     """Deletes a volume that belongs to a VM alone, with its snapshots, and the VM's link to it."""
     settings = storage.settings

@@ -47,14 +47,16 @@ def create(
         _require_same(name, found, asked_at)
         warn(f"{name} has snapshot {label} already, and keeps it")
         return
+    copying.forget_passing_snapshots(storage, name, known)
     if limit is not None:
-        _require_room(storage, name, sum(names.is_snapshot(one.name) for one in known), limit)
+        taken = sum(names.is_snapshot(one.name) for one in known)
+        _require_room(storage, name, names.snapshot_ending(snapshot_id), taken, limit)
     # A record of an earlier run that failed.
     snapshots.delete(controller, name, known, label)
     try:
         snapshots.take(storage, name, label, warn, quiet)
     except CannotSnapshot as refusal:
-        warn(f"snapshot {snapshot_id} of {name} is a full copy: {refusal}")
+        warn(f"snapshot {snapshot_id} of {name} is a full copy, crash-consistent if its VM runs: {refusal}")
         owner = owner._replace(snapshot=f"{snapshot_id} of {asked_at}")
         _copy(storage, name, names.snapshot_ending(snapshot_id), owner, undo, warn, refusal)
 
@@ -81,7 +83,7 @@ def copy(storage: Storage, name: str, snapshot_id: int, wanted: Wanted, undo: Un
     if definition is not None and ending in names.companions(definition.properties):
         copying.copy(storage, names.companion(name, ending), wanted, undo, warn)
     else:
-        copying.copy_snapshot(storage, name, names.snapshot(snapshot_id), wanted, undo)
+        copying.copy_snapshot(storage, name, names.snapshot(snapshot_id), wanted, undo, warn)
 
 
 def copies(definition: ResourceDefinition | None) -> list[str]:
@@ -100,11 +102,12 @@ def _require_same(name: str, found: Snapshot, asked_at: int | None) -> None:
     )
 
 
-def _require_room(storage: Storage, name: str, taken: int, limit: int) -> None:
+def _require_room(storage: Storage, name: str, wanted: str, taken: int, limit: int) -> None:
     controller = storage.controller
     for ending in copies(controller.resource_definition(name)):
         # Some were never made.
-        taken += controller.resource_definition(names.companion(name, ending)) is not None
+        there = controller.resource_definition(names.companion(name, ending)) is not None
+        taken += there and ending != wanted
     if taken >= limit:
         raise RefusedError(
             f"{name} has {taken} snapshots, and LINSTOR_SNAPSHOT_LIMIT is {limit}",

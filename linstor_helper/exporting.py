@@ -5,7 +5,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from linstor_helper import attach, companions, copying, host_commands, names, transfer, volumes
+from linstor_helper import (
+    attach,
+    companions,
+    copying,
+    device_formats,
+    host_commands,
+    names,
+    transfer,
+    volumes,
+)
 from linstor_helper.copying import Wanted
 from linstor_helper.errors import CommandFailed, NotFoundError
 from linstor_helper.location import Location
@@ -53,8 +62,10 @@ def export(
     resources = attach.wait_until_settled(controller, storage.clock, copy, storage.settings.attach_timeout)
     host = transfer.choose_host(resources, attach.usable, storage.settings.bridge_list, turn)
     with attach.opened(storage, copy, host, resources, undo) as attachment:
-        script = host_commands.wait_for_device(attachment.device, storage.settings.attach_timeout)
-        script += host_commands.export_image(
+        waiting = host_commands.wait_for_device(attachment.device, storage.settings.attach_timeout)
+        storage.hosts.run(host, waiting, f"exporting {resource}")
+        device_formats.require_safe(storage.hosts, host, attachment.device, image_format, resource)
+        script = host_commands.export_image(
             attachment.device, image_format, wanted_format, storage.settings.staging_dir
         )
         said = storage.hosts.run(host, script, f"exporting {resource}", timeout=None).split()

@@ -64,6 +64,20 @@ def wait_for_device(device: str, seconds: int) -> Script:
     )
 
 
+def wait_for_size(device: str, size: int, seconds: int) -> Script:
+    """Waits until the device has at least ``size`` bytes."""
+    complaint = quote(f"{device} has not grown within {seconds} s; see `drbdadm status`")
+    now = "$(" + device_size(device).lines[0] + ")"
+    return Script(
+        (
+            (
+                f"until test {now} -ge {int(size)}; do test $SECONDS -lt {int(seconds)} || "
+                f"{{ echo {complaint} >&2; exit 1; }}; sleep 0.1; done"
+            ),
+        )
+    )
+
+
 def link(device: str, path: str) -> Script:
     """Makes ``path`` a symbolic link to the device, in place of whatever link was there."""
     return command("mkdir", "-p", posixpath.dirname(path)) + command("ln", "-sfnT", device, path)

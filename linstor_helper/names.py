@@ -33,6 +33,9 @@ COMPLETE = PREFIX + "complete"
 COMPANIONS = PREFIX + "companions"
 """On a volume: the endings of the names of further volumes that belong to it and go with it, separated by blanks."""
 
+ZERO_FROM = PREFIX + "zero-from"
+"""On a volume that grows: from which byte on it may show old content, and which VM, in which of its stays, has it."""
+
 FLATTENED = PREFIX + "flattened"
 """The snapshot whose content became the image when it was flattened last."""
 
@@ -48,7 +51,7 @@ PROTOCOL = "DrbdOptions/Net/protocol"
 SHARING = (TWO_PRIMARIES, PROTOCOL, SHARED)
 """What makes a volume one that several VMs may have open for writing."""
 
-NOT_FOR_COPIES = (TWO_PRIMARIES, MIGRATION, SHARED, COMPANIONS, FLATTENED)
+NOT_FOR_COPIES = (TWO_PRIMARIES, MIGRATION, SHARED, COMPANIONS, FLATTENED, ZERO_FROM)
 """What a clone must not take along from its origin."""
 
 
@@ -122,6 +125,7 @@ _COMPANION = rf"{GUARD}|{EXPORT}|snap[0-9]{{1,9}}"
 _SNAPSHOT = "OpenNebula-Snap-"
 
 _GUARD_SNAPSHOT = "OpenNebula-Guard-"
+_PASSING_SNAPSHOT = "OpenNebula-Copy-"
 
 
 def guard_snapshot(taken: Collection[str]) -> str:
@@ -143,10 +147,14 @@ def is_snapshot(label: str) -> bool:
     return re.fullmatch(rf"{_SNAPSHOT}[0-9]+", label, re.IGNORECASE) is not None
 
 
+def is_passing_snapshot(label: str) -> bool:
+    return re.fullmatch(rf"{_PASSING_SNAPSHOT}[0-9a-f]+", label, re.IGNORECASE) is not None
+
+
 def passing_snapshot(target: str) -> str:
     """The snapshot from which the volume ``target`` is made, and which goes when that is there."""
     # Short: with the name of the volume it becomes the name of a device, and LVM's limit is narrow.
-    return f"OpenNebula-Copy-{_digest(target)}"
+    return f"{_PASSING_SNAPSHOT}{_digest(target)}"
 
 
 def is_legacy_context(resource: str, vm_id: int) -> bool:

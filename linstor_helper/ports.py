@@ -346,4 +346,7 @@ class Clock(Protocol):
     def now(self) -> float:
         """Seconds of a monotonic clock."""
 
+    def today(self) -> float:
+        """Seconds since the epoch."""
+
     def sleep(self, seconds: float) -> None: ...

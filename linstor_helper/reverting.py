@@ -58,6 +58,7 @@ def revert(storage: Storage, name: str, snapshot_id: int, owner: Owner, undo: Un
     controller = storage.controller
     definition = controller.resource_definition(name)
     known = controller.snapshots(name)
+    copying.forget_passing_snapshots(storage, name, known)
     target = snapshots.find(known, names.snapshot(snapshot_id))
     if target is not None and target.usable and definition is not None:
         _roll_back(storage, definition, known, target, warn)
@@ -128,8 +129,9 @@ def _roll_back(
             raise _kept(name, guards, error) from error
         warn(f"{name} has what it had before, and {guard} is kept")
         raise
-    for label in guards:
-        controller.delete_snapshot(name, label)
+    for one in controller.snapshots(name):
+        if names.is_guard_snapshot(one.name) or one.by_rollback:
+            controller.delete_snapshot(name, one.name)
 
 
 def _is_untouched(controller: Controller, name: str, before: Sequence[Resource]) -> bool:
@@ -279,6 +281,7 @@ def _guard_by_copy(
 ) -> str:
     """Returns the companions of the volume, as its properties list them."""
     controller, clock, name = storage.controller, storage.clock, definition.name
+    known = [one for one in known if not names.is_passing_snapshot(one.name)]
     if known:
         # They would go with the volume.
         raise ConflictError(

@@ -237,6 +237,7 @@ def discard_own(
     """
     definition = controller.resource_definition(name)
     if definition is None:
+        _discard_guarded(controller, clock, name, instance, timeout)
         return
     maker = definition.properties.get(names.INSTANCE, instance)
     if maker != instance:
@@ -249,6 +250,15 @@ def discard_own(
     for ending in companions:
         discard_made(controller, clock, names.companion(name, ending), instance, timeout)
     discard(controller, clock, name, timeout)
+
+
+def _discard_guarded(controller: Controller, clock: Clock, name: str, instance: str, timeout: float) -> None:
+    """What is left of a volume whose revert by copies was cut short while it was gone; its guard lists the others."""
+    guard = names.companion(name, names.GUARD)
+    definition = controller.resource_definition(guard)
+    listed = [] if definition is None else names.companions(definition.properties)
+    for ending in sorted(listed, key=names.GUARD.__eq__):
+        discard_made(controller, clock, names.companion(name, ending), instance, timeout)
 
 
 def require_unused(controller: Controller, clock: Clock, name: str, timeout: float) -> None:
@@ -313,10 +323,21 @@ def _complete_or_make(
 
 def _discard_if_unfinished(controller: Controller, name: str, owner: Owner) -> None:
     existing = controller.resource_definition(name)
-    if existing is None or existing.deleting or not owner.owns(existing.properties):
+    if existing is None or existing.deleting:
         return
-    if not names.is_complete(name, existing.properties) or existing.flags & UNFINISHED:
+    unmarked = _is_unfinished(existing, owner)
+    if unmarked or (owner.owns(existing.properties) and existing.flags & UNFINISHED):
         controller.delete(name)
+
+
+def _is_unfinished(existing: ResourceDefinition, owner: Owner) -> bool:
+    """Whether it is our own work without its mark.
+
+    A mark with another's name came along with the content of a copy that was cut short."""
+    known = existing.properties
+    if known.get(names.INSTANCE) != owner.instance or names.is_complete(existing.name, known):
+        return False
+    return owner.owns(known) or names.COMPLETE in known
 
 
 def _is_finished(existing: ResourceDefinition, owner: Owner, adopt: bool) -> bool:
@@ -337,13 +358,10 @@ def _is_finished(existing: ResourceDefinition, owner: Owner, adopt: bool) -> boo
             f"resource {name} exists and was not made by this driver",
             hint="rename or remove it if it is not needed; the driver does not touch it",
         )
-    if properties.get(names.INSTANCE) == owner.instance:
-        if not names.is_complete(name, properties):
-            # A mark with another's name came along with the content of a clone that was cut short.
-            if owner.owns(properties) or names.COMPLETE in properties:
-                return False
-        elif owner.owns(properties):
-            return not existing.flags & {"FAILED", "RESTORE_TARGET"}
+    if _is_unfinished(existing, owner):
+        return False
+    if owner.owns(properties) and names.is_complete(name, properties):
+        return not existing.flags & {"FAILED", "RESTORE_TARGET"}
     raise ConflictError(
         f"resource {name} exists and belongs to {_describe(properties)}, not to {_describe(owner.properties())}",
         hint="two OpenNebulas on one LINSTOR cluster must not have the same resources",

@@ -33,6 +33,7 @@ LAYERS = {
         "companions",
         "copying",
         "detaching",
+        "device_formats",
         "disk_snapshots",
         "exporting",
         "filling",

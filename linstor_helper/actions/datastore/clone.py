@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from linstor_helper import answers, copying, filling, names, volumes
+from linstor_helper import answers, copying, detaching, filling, names, volumes
 from linstor_helper.call import ImageCall, read_image_call
 from linstor_helper.copying import Wanted
 from linstor_helper.errors import CannotClone
@@ -40,6 +40,7 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
                     dependent=target.ties_images,
                     timeout=target.settings.clone_timeout,
                 )
+                detaching.drop_clients(target, resource)
             except CannotClone as refusal:
                 wanted = Wanted(resource, owner, call.size, dependent=target.ties_images)
                 copying.copy_without_clones(target, source, wanted, undo, context.log.warning, refusal)

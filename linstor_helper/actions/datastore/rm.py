@@ -21,6 +21,14 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
         names.require_valid(resource)
         storage = context.storage(call.datastore)
         with context.locks.hold(resource):
+            # Of a copy that was cut short.
+            volumes.discard_made(
+                storage.controller,
+                context.clock,
+                names.in_transit(resource),
+                storage.settings.instance,
+                storage.settings.attach_timeout,
+            )
             volumes.discard_own(
                 storage.controller,
                 context.clock,

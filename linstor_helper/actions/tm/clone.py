@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Callable
 from linstor_helper import attach, copying, names, resizing, volumes
 from linstor_helper.call import expect, read_disk_call
 from linstor_helper.copying import Wanted
+from linstor_helper.device_formats import QCOW2
 from linstor_helper.errors import CannotClone, ControllerUnavailable, UnknownOutcome
 from linstor_helper.location import source_resource
 from linstor_helper.onexml import Disk
@@ -31,7 +32,7 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     owner = storage.owner(image=disk.image_id, vm=call.vm_id, disk=disk.id)
     warn = context.log.warning
     with context.locks.hold(resource), context.undo() as undo:
-        wanted = Wanted(resource, owner, disk.size, dependent=storage.ties_disks, adopt=True)
+        wanted = Wanted(resource, owner, disk.size, dependent=storage.ties_disks, in_place=True, adopt=True)
         try:
             wanted = wanted._replace(finish=_finish(context, storage, source, resource, disk, undo))
             volumes.ensure_clone(
@@ -69,7 +70,7 @@ def _finish(
     context: Context, storage: Storage, source: str, resource: str, disk: Disk, undo: Undo
 ) -> Callable[[], None] | None:
     """What remains to do with a copy that is larger than the image; mostly nothing."""
-    if not _grows(disk) or not (disk.format == resizing.QCOW2 or resizing.shows_old_content(storage, source)):
+    if not _grows(disk) or not (disk.format == QCOW2 or resizing.shows_old_content(storage, source)):
         return None
     return partial(
         resizing.finish_copy,

@@ -19,11 +19,12 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     warn = context.log.warning
     with context.locks.hold(subject.resource), context.undo() as undo:
         reverting.revert(subject.storage, subject.resource, snapshot_id, subject.owner, undo, warn)
+        # Nothing of this is taken back: the link was there before.
         attachment = attach.connect(
             subject.storage,
             subject.resource,
             subject.call.location,
-            undo,
+            context.undo(),
             warn,
             shared=subject.found.shareable,
         )
