@@ -224,13 +224,14 @@ class Clones:
     ) -> None:
         target.clone = Progress(self.cluster.clock, self.cluster.clone_seconds, self.cluster.clone_looks)
         with self.cluster.suspension.hold([source]):
-            away = [
-                one.node for one in source.resources.values() if not self.cluster.nodes[key(one.node)].online
-            ]
-            for node in away:
-                reply.not_connected(node)
-                reply.error(codes.NOT_CONNECTED, f"No connection to satellite '{node}'.", refs={"Node": node})
-            if away or not self._takes_snapshots(source, reply):
+            for resource in source.resources.values():
+                node = self.cluster.nodes[key(resource.node)]
+                if not node.online:
+                    reply.not_connected(node.name)
+                    message = f"No connection to satellite '{node.name}'."
+                    reply.error(codes.NOT_CONNECTED, message, refs={"Node": node.name})
+            self._refuse_files(source, reply)
+            if reply.failed:
                 target.clone.stop()
                 return
             origins = self._snapshot(source, target, pools)
@@ -245,13 +246,12 @@ class Clones:
                 self.forget(target)
         reply.success(codes.MODIFIED, f"Clone '{target.name}' of '{source.name}' started.")
 
-    def _takes_snapshots(self, source: ResourceDefinition, reply: Reply) -> bool:
+    def _refuse_files(self, source: ResourceDefinition, reply: Reply) -> None:
         """The controller looks at the pools of the clone only; satellites find out about those of the source."""
         for resource in source.diskful:
             kinds = {one.pool.kind for one in resource.volumes.values() if not one.pool.provider.clones}
             for kind in sorted(kinds):
                 self.cluster.satellites.fault(resource.node, f"Volumes of {kind} cannot be cloned", reply)
-        return not reply.failed
 
     def _snapshot(
         self, source: ResourceDefinition, target: ResourceDefinition, pools: dict[str, StoragePool]

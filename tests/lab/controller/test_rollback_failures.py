@@ -312,8 +312,10 @@ def test_zfs_restores_what_is_not_the_newest(rest_of: Callable[..., Any], device
     assert devices.read("VM-1/0", 0, 4096) == A
     assert rest.get(RD)["props"]["Aux/one/vm"] == "7"
     assert _rollback(rest, "s2", zfs_rollback_strategy="rollback").problem == (500, "E977")
+    # it is the newest, but restored all the same
     assert _rollback(rest, "s2").status == 200
     assert devices.read("VM-1/0", 0, 4096) == B
+    assert rest.get(RD)["props"]["Aux/one/vm"] == "8"
     rest.snapshot("vm-1", "s3")
     assert _rollback(rest, "s3", zfs_rollback_strategy="rollback").status == 200
 
