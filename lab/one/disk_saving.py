@@ -128,7 +128,9 @@ class DiskSaving:
         type: str | ImageType | None,
     ) -> Image:
         kind = ImageType[type.upper()] if isinstance(type, str) else type
-        template = {key: origin.template[key] for key in ("TARGET", "DEV_PREFIX") if key in origin.template}
+        template: dict[str, str] = {
+            key: origin.template[key] for key in ("TARGET", "DEV_PREFIX") if key in origin.template
+        }
         template.update(SAVED_IMAGE_ID=str(origin.id), SAVED_DISK_ID=disk["DISK_ID"], SAVED_VM_ID=str(vm.id))
         template[_SAVING] = "YES"
         return Image(

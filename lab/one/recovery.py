@@ -161,8 +161,9 @@ class Recovery:
             self._clean_up(vm, lcm_state if state is VmState.ACTIVE else LcmState.RUNNING)
             vm.deploy_id = ""
         for disk in vm.disks:
-            if disk.get("CLONE") == "YES" and vm.snapshots.pop(int(disk["DISK_ID"]), None):
-                del disk["DISK_SNAPSHOT_TOTAL_SIZE"]
+            number = int(disk["DISK_ID"])
+            if disk.get("CLONE") == "YES" and number in vm.snapshots:
+                del vm.snapshots[number], disk["DISK_SNAPSHOT_TOTAL_SIZE"]
         vm.set_state(VmState.PENDING)
         return vm
 
