@@ -124,4 +124,12 @@ def _copy(
         raise NotFoundError(f"LINSTOR has no resource {name}") from refusal
     undo.push(f"a companion of {name}", lambda: companions.forget(controller, name, ending))
     companions.add(controller, definition, ending)
-    copying.copy(storage, name, Wanted(names.companion(name, ending), owner, in_place=True), undo, warn)
+    copy_name = names.companion(name, ending)
+    try:
+        copying.copy(storage, name, Wanted(copy_name, owner, in_place=True), undo, warn)
+    except ConflictError as conflict:
+        raise ConflictError(
+            f"{name} has a snapshot {copy_name} of another time",
+            details=str(conflict),
+            hint=f"try again, or remove it if it is not needed: linstor resource-definition delete {copy_name}",
+        ) from conflict

@@ -30,6 +30,8 @@ class ResourceDefinition(NamedTuple):
     properties: Mapping[str, str]
     flags: frozenset[str]
     sizes: tuple[Size, ...]
+    resizing: bool = False
+    """Whether LINSTOR has noted a size that not all nodes have yet."""
 
     @property
     def deleting(self) -> bool:

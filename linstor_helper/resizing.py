@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes grow.  They never shrink: what is behind the new end would be lost.
 
-Where storage shows what somebody else had stored in it, the new part is zeroed before a guest can see it.  A note on
-the volume says from where on, until that is done: a repetition takes it up, unless the VM was started in between and may
-have written there.
+Where storage shows what somebody else had stored in it, the new part is zeroed before a guest can see it.  Until that is
+done a note on the volume says from where on: a repetition takes it up, unless the VM was started in between and may have
+written there.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def grow(
         )
     replicas = _up_to_date(storage, name)
     wanted = size if size > before else None
-    if wanted is None and any(one.size is not None and one.size < before for one in replicas):
+    lagging = any(one.size is not None and one.size < before for one in replicas)
+    if wanted is None and (lagging or definition.resizing):
         wanted = Size(before.bytes + _A_LITTLE.bytes)
     begin = _begin_of_new_part(definition, replicas, wanted, stay, warn)
     if begin is not None:

@@ -20,6 +20,7 @@ def resource_definition(data: Mapping[str, Any]) -> ResourceDefinition:
         data.get("props") or {},
         frozenset(data.get("flags") or ()),
         _sizes(data),
+        any("RESIZE" in (one.get("flags") or ()) for one in data.get("volume_definitions") or []),
     )
 
 
