@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from lab.cloud import Cloud
 from lab.controller.faults import CALL_AFTER
 from lab.images import write_qcow2
-from lab.one import Image, LcmState, VirtualMachine
+from lab.one import Image, VirtualMachine
 from tests.actions.support import MIB, by_res, device_size, is_complete, links, locks_left
 from tests.actions.tm.datastores import strike
 from tests.actions.tm.disks import (
@@ -25,8 +24,6 @@ from tests.actions.tm.disks import (
     ready_image,
     refused,
     resource_of,
-    save,
-    set_attributes,
     snapshot,
 )
 from tests.actions.tm.journeys import Domain, clients
@@ -74,7 +71,6 @@ def test_what_is_new_reads_as_zeros(make_cloud: CloudMaker, kind: str, running: 
     assert locks_left(cloud) == []
 
 
-@pytest.mark.xfail(strict=True, reason="what was new is not known any more")
 def test_old_content_after_a_run_that_was_killed(make_cloud: CloudMaker) -> None:
     """Whoever asks again finds the size as it was wanted."""
     cloud = make_cloud(**COPIES)
@@ -126,21 +122,18 @@ def test_replicas_that_are_not_well(make_cloud: CloudMaker) -> None:
     done(grow(cloud, vm, 40))
 
 
-def test_a_satellite_that_fails(make_cloud: CloudMaker) -> None:
-    """LINSTOR tries again by itself, after a minute, and only then is the disk as large as it says."""
-    late = [0.0]
-    cloud = make_cloud(clock=lambda: time.time() + late[0])
-    set_attributes(cloud, LINSTOR_ATTACH_TIMEOUT="1")
+def test_a_satellite_that_fails(cloud: Cloud) -> None:
+    """LINSTOR notes the size all the same; asked again, it has to do it."""
     vm = placed(cloud)
     name = resource_of(vm)
     node = cloud.cluster.rd(name).diskful[1].node
-    cloud.cluster.satellites.fail(node, "resize", "volume group is full")
-    call = grow(cloud, vm, 40)
-    refused(call, f"({node}) volume group is full", name)
-    (report,) = cloud.cluster.satellites.reports
-    assert f"LINSTOR error report ErrorReport-{report.id}" in call.user_error
-    refused(grow(cloud, vm, 40), f"{name} has not grown to 40 MiB everywhere: {node} has 12224 KiB")
-    late[0] = 90.0
+    cloud.cluster.satellites.fail(node, "resize", "volume group is full", times=2)
+    for number in range(2):
+        call = grow(cloud, vm, 40)
+        refused(call, f"({node}) volume group is full", name)
+        report = cloud.cluster.satellites.reports[number]
+        assert f"LINSTOR error report ErrorReport-{report.id}" in call.user_error
+        assert device_size(cloud, name) < 16 * MIB
     done(grow(cloud, vm, 40))
     assert device_size(cloud, name) >= 40 * MIB
 
@@ -199,8 +192,10 @@ def test_a_qcow2_header_goes_along(cloud: Cloud, tmp_path: Path) -> None:
     assert virtual_mib(cloud, vm) == 64
 
 
-@pytest.mark.parametrize("kind", ["LVM_THIN", "LVM-1.28", "FILE_THIN"])
-@pytest.mark.parametrize("form", ["raw", "qcow2"])
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [("LVM-1.28", "raw"), ("FILE_THIN", "raw"), ("LVM-1.28", "qcow2"), ("LVM_THIN", "qcow2")],
+)
 def test_a_clone_larger_than_its_image(make_cloud: CloudMaker, tmp_path: Path, kind: str, form: str) -> None:
     cloud = make_cloud(**KINDS[kind])
     image = ready_image(cloud) if form == "raw" else qcow2_image(cloud, tmp_path)
@@ -217,16 +212,6 @@ def test_a_clone_larger_than_its_image(make_cloud: CloudMaker, tmp_path: Path, k
     assert rest(cloud, vm, end).strip(b"\0") == b""
     assert clients(cloud, name) == ["dave"]
     assert list(links(cloud)) == ["dave"]
-
-
-def test_a_saved_disk_of_a_grown_one(cloud: Cloud) -> None:
-    """The whole way through OpenNebula: grown while it runs, saved, and started from what was saved."""
-    vm = cloud.one.vm_instantiate([ready_image(cloud)], host="dave", context=False)
-    assert cloud.one.vm_disk_resize(vm, 0, 20).error == ""
-    assert cloud.one.hypervisor.guest(vm.id, 0).size() >= 20 * MIB
-    assert (vm.lcm_state, vm.disk(0)["SIZE"]) == (LcmState.RUNNING, "20")
-    done(save(cloud, vm, "OpenNebula-Image-5"))
-    assert device_size(cloud, "OpenNebula-Image-5") >= 20 * MIB
 
 
 def test_arguments_that_oned_never_sends(cloud: Cloud) -> None:
