@@ -65,6 +65,11 @@ class Stage:
         ) as disk:
             return disk.read(0, rd.volumes[0].size_kib * KIB)
 
+    def logged(self, words: str) -> list[str]:
+        """What the driver has told administrators with these words, without time and id of the action."""
+        lines = (self.cloud.one.tree.var / "linstor.log").read_text().splitlines()
+        return [line.split(" ", 4)[-1] for line in lines if words in line]
+
     def used_kib(self, resource: str) -> int:
         return self.cloud.hosts.devices.allocated_kib(self.cloud.cluster.rd(resource).content_key(0))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from lab.cloud import Cloud
 from lab.demo.cluster_map import LEGEND, links
+from lab.demo.keeping import Keeping
 from lab.demo.moves import Moves
 from lab.demo.stage import KIB, MIB, Stage, digest, listed
 from lab.demo.telling import StoryEnded, Teller
@@ -48,10 +49,18 @@ class Story:
         moves.lose_host("bob")
         moves.return_host("dave")
         moves.migrate_live("dave")
-        self._pass_on(first, second, letter)
+        disk = self._pass_on(first, second, letter)
         self._mistake()
+        keeping = Keeping(self._stage, first, disk, letter)
+        keeping.snapshot()
+        keeping.grow()
+        keeping.fail_to_revert()
+        keeping.revert()
+        saved = keeping.save()
         self._terminate(first, second, letter)
-        self._delete(system, letter, disc)
+        keeping.flatten()
+        keeping.export()
+        self._delete(system, letter, disc, saved)
 
     # -- steps ---------------------------------------------------------------------------------------
 
@@ -123,7 +132,8 @@ class Story:
             self._stage.volume(system.source) == self._content,
         )
 
-    def _pass_on(self, first: VirtualMachine, second: VirtualMachine, letter: Image) -> None:
+    def _pass_on(self, first: VirtualMachine, second: VirtualMachine, letter: Image) -> int:
+        """The id of the disk that it becomes."""
         self._teller.step(
             "The persistent image moves from the VM on dave to the one on alice, both run on",
             f"onevm disk-detach 1 0; onevm disk-attach 0 --image {letter.name}",
@@ -131,12 +141,13 @@ class Story:
         self._stage.running(self._one.vm_detach(second, 0))
         self._stage.running(self._one.vm_attach(first, letter))
         self._stage.told_calls(with_map=False)
-        attached = first.disks[-1]["DISK_ID"]
-        read = self._stage.guest(first, int(attached)).read(MIB, len(LETTER) * 1000)
+        attached = int(first.disks[-1]["DISK_ID"])
+        read = self._stage.guest(first, attached).read(MIB, len(LETTER) * 1000)
         self._teller.check(f"alice reads what dave wrote: {digest(read)}", read == LETTER * 1000)
         resources = self._cloud.cluster.rd(letter.source).resources.values()
         replicas = sum(not one.diskless for one in resources)
         self._teller.check("both replicas and the third vote stayed", (replicas, len(resources)) == (2, 3))
+        return attached
 
     def _mistake(self) -> None:
         before = set(self._cloud.cluster.rds)
@@ -163,13 +174,13 @@ class Story:
         self._stage.told_calls()
         names = {rd.name for rd in self._cloud.cluster.rds.values()}
         self._teller.check(
-            "clones, volatile disk and swap are gone, images stay", len(names) == 3, listed(names)
+            "clones, volatile disk and swap are gone, images stay", len(names) == 4, listed(names)
         )
         kept = self._stage.volume(letter.source)[MIB : MIB + len(LETTER)]
         self._teller.check("the persistent image kept what was written", kept == LETTER, repr(kept))
 
     def _delete(self, *images: Image) -> None:
-        self._teller.step("The images are deleted", "oneimage delete os,data,cd")
+        self._teller.step("The images are deleted", "oneimage delete os,data,cd,second")
         for image in images:
             call = self._one.image_delete(image.id)
             if call is None or not call.ok:

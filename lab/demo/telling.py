@@ -15,6 +15,8 @@ from lab.terminal import amount, show
 
 INDENT = 3
 FIGURE_WIDTHS = (6, 6, 6, 10)
+DOCUMENT = 1000
+"""Characters from which on an argument is nothing to read."""
 
 
 class StoryEnded(Exception):
@@ -55,7 +57,10 @@ class Teller:
         for call, cost in taken:
             mark = "" if call.ok else f"  -> exit {call.rc}"
             name = call.name.replace("/linstor/", "/")
-            words = Text(f"{name} {self.short(' '.join(call.argv))}{mark}", "" if call.ok else "yellow")
+            arguments = " ".join(
+                self.short(one) if len(one) < DOCUMENT else "<document>" for one in call.argv
+            )
+            words = Text(f"{name} {arguments}{mark}", "" if call.ok else "yellow")
             table.add_row(words, *_figures(cost))
             rows, total = rows + 1, total + cost
         if rows > 1:

@@ -24,6 +24,9 @@ CURIOUS_MV = """#!/bin/bash
 [[ $1 == */disk.* ]] || ssh -o ConnectTimeout=1 "${{1%%:*}}" true
 exec "{real}/tm/mv" "$@"
 """
+AS_IF_STOPPED = '#!/bin/sh\nexec "{real}/tm/snap_create" "$@"\n'
+OF_NOW = '#!/bin/sh\nexec "{real}/tm/cpds" "$1" "$2" -1 "$4" "$5"\n'
+KEEPS_SNAPSHOTS = '#!/bin/sh\nexec "{real}/datastore/snap_revert" "$@"\n'
 
 
 def demo(root: Path, *options: str) -> subprocess.Popen[str]:
@@ -42,7 +45,7 @@ def demo(root: Path, *options: str) -> subprocess.Popen[str]:
 
 def run(root: Path, *options: str) -> tuple[int, str]:
     process = demo(root, *options)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert err == ""
     assert list(root.iterdir()) == []
     return process.returncode, out
@@ -66,7 +69,7 @@ def test_the_story_is_told_to_its_end(tmp_path: Path) -> None:
     assert "\x1b" not in out
     assert max(map(len, lines)) <= 100
     assert not [line for line in lines if line != line.rstrip()]
-    assert len(lines) < 170
+    assert len(lines) < 230
     assert re.search(
         r"tm/clone frontend:OpenNebula-Image-0 alice:DS/101/0/disk.0 0 100 +\d\.\d\d s +\d req", out
     )
@@ -74,6 +77,8 @@ def test_the_story_is_told_to_its_end(tmp_path: Path) -> None:
     between, after = re.findall(r"^   Image-1 .*", out.partition("tm/premigrate")[2], re.M)[:2]
     assert [between.count("VM 1*"), after.count("VM 1*")] == [2, 1]
     assert "Resource group 'fast' not found" in out
+    assert "guest one-0 was frozen" in out
+    assert re.search(r"tm/snap_revert .* -> exit 1 .*\n   ! ERROR=.*No space left in", out, re.M)
     assert "nothing left in LINSTOR" in out
 
 
@@ -82,20 +87,28 @@ def test_what_goes_wrong_is_noticed(tmp_path: Path) -> None:
         "tm/clone": SPOILED_CLONE.format(real=CHECKOUT),
         "tm/mv": CURIOUS_MV.format(real=CHECKOUT),
         "tm/postmigrate": FORGETFUL,
+        "tm/snap_create_live": AS_IF_STOPPED.format(real=CHECKOUT),
+        "tm/cpds": OF_NOW.format(real=CHECKOUT),
+        "datastore/snap_flatten": KEEPS_SNAPSHOTS.format(real=CHECKOUT),
         "datastore/rm": FORGETFUL,
     }
     lab = tmp_path / "lab"
     lab.mkdir()
     code, out = run(lab, "--drivers", str(drivers(tmp_path / "drivers", spoiled)))
     assert code == 1
-    wrong_bytes, asked, two_writers, volumes, directories = re.findall("FAILED  (.*)", out)[:5]
+    wrong = re.findall("FAILED  (.*)", out)
+    wrong_bytes, asked, two_writers, *kept, volumes, directories = wrong[:9]
     assert wrong_bytes.startswith("the guest reads the bytes of the image")
     assert asked == "nothing was asked of dave"
     assert two_writers.startswith("only dave can open the VM's disks for writing (")
+    assert kept[0].startswith("the guest was frozen meanwhile")
+    assert kept[1].startswith("the disk has 32 MiB, and what the guest had in its memory")
+    assert kept[2].startswith("it holds all that the disk had then")
+    assert kept[3].startswith("no snapshot is left (")
     assert volumes.startswith("nothing left in LINSTOR: no resource definition (OpenNebula-Image-0, ")
     assert directories.startswith("nothing left on the hosts: no link, no directory of a VM (")
     # Loop devices stay with the volumes, where the lab has some.
-    assert re.match(r"[56] of \d+ checks FAILED", out.splitlines()[-1])
+    assert re.match(r"(9|10) of \d+ checks FAILED", out.splitlines()[-1])
 
 
 def test_missing_executables_end_the_story(tmp_path: Path) -> None:
