@@ -11,7 +11,9 @@ from lab.cloud import Cloud
 from lab.controller import populate
 from lab.devices_protocol import Devices, NoDevices
 from lab.one import Call, LcmState
+from tests.actions.datastore.support import call as image_call
 from tests.actions.support import MIB, requests_of
+from tests.actions.tm.disks import grow, placed, save, snapshot
 from tests.actions.tm.journeys import Domain, arrived, depart, live, migrating
 from tests.actions.tm.support import (
     CloudMaker,
@@ -167,6 +169,61 @@ def test_requests_of_a_journey(make_cloud: CloudMaker, rest_version: str, reques
     )
 
 
+def snapshot_bill(cloud: Cloud) -> Bill:
+    """The disk of a VM on dave, who has no replica of it; it has never more than two snapshots."""
+    vm = placed(cloud, host="dave")
+    (image,) = cloud.one.inventory.images.values()
+    made = Bill(cloud)
+    made.add("snap_create", lambda: snapshot(cloud, vm, "CREATE", 0))
+    made.add("snap_create_live", lambda: snapshot(cloud, vm, "CREATE", 1, live=True))
+    made.add("snap_revert", lambda: snapshot(cloud, vm, "REVERT", 0))
+    made.add("cpds", lambda: save(cloud, vm, "OpenNebula-Image-7"))
+    made.add("cpds live", lambda: save(cloud, vm, "OpenNebula-Image-8", state=LcmState.HOTPLUG_SAVEAS))
+    made.add("cpds of a snapshot", lambda: save(cloud, vm, "OpenNebula-Image-9", 1))
+    made.add("snap_delete", lambda: snapshot(cloud, vm, "DELETE", 1))
+    made.add("resize", lambda: grow(cloud, vm, 20))
+    made.add("resize live", lambda: grow(cloud, vm, 40, running=True))
+    assert remove(cloud, vm).ok
+    image.target_snapshot = 0
+    for action in ("snap_revert", "snap_flatten", "snap_delete", "export"):
+        made.add(f"image {action}", lambda action=action: image_call(cloud, action, image))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("rest_version", "requests"),
+    [
+        ("1.28.0", (5, 5, 18, 8, 16, 13, 3, 7, 7, 17, 22, 3, 14)),
+        ("1.29.1", (5, 5, 16, 6, 16, 13, 3, 7, 7, 15, 20, 3, 14)),
+    ],
+)
+def test_requests_of_snapshots_and_copies(
+    make_cloud: CloudMaker, rest_version: str, requests: tuple[int, ...]
+) -> None:
+    """One of each number asks for the version."""
+    made = snapshot_bill(make_cloud(rest_version=rest_version, clone_looks=0, sync_seconds=0.0)).requests
+    assert made == dict(
+        zip(
+            (
+                "snap_create",
+                "snap_create_live",
+                "snap_revert",
+                "cpds",
+                "cpds live",
+                "cpds of a snapshot",
+                "snap_delete",
+                "resize",
+                "resize live",
+                "image snap_revert",
+                "image snap_flatten",
+                "image snap_delete",
+                "image export",
+            ),
+            requests,
+        )
+    )
+
+
 def test_a_large_cluster_costs_the_same(make_cloud: CloudMaker) -> None:
     small, large = make_cloud(pool_gib=4000), make_cloud(pool_gib=4000)
     large.cluster.devices = ManyDevices(large.hosts.devices)
@@ -177,9 +234,10 @@ def test_a_large_cluster_costs_the_same(make_cloud: CloudMaker) -> None:
     assert many.bytes == few.bytes
 
 
-def test_a_disk_grows_for_two_requests_more(make_cloud: CloudMaker) -> None:
-    """From REST 1.29.1 on LINSTOR clones and grows in one call."""
-    for rest_version, wanted in (("1.28.0", 6), ("1.29.1", 4)):
+def test_a_larger_disk(make_cloud: CloudMaker) -> None:
+    """What its image is stored on says whether old content may show; from REST 1.29.1 on LINSTOR clones and grows in
+    one call."""
+    for rest_version, wanted in (("1.28.0", 7), ("1.29.1", 5)):
         cloud = make_cloud(rest_version=rest_version, clone_looks=0)
         image = new_image(cloud)
         host = next(iter({"alice", "bob", "charlie"} - set(hosts_without(cloud, image.source))))
