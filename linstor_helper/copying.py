@@ -96,9 +96,11 @@ def _copy_by_snapshot(
     original = _require(storage, source)
     if volumes.is_finished(controller, wanted.name, wanted.owner, wanted.adopt):
         return
+    for one in controller.snapshots(source):
+        # Of an earlier run that was killed.
+        if names.is_passing_snapshot(one.name, wanted.name):
+            controller.delete_snapshot(source, one.name)
     label = names.passing_snapshot(wanted.name)
-    # One of an earlier run that was killed is older than what is wanted.
-    snapshots.delete(controller, source, controller.snapshots(source), label)
     undo.push(f"snapshot {label} of {source}", lambda: controller.delete_snapshot(source, label))
     snapshots.take(storage, source, label, warn, quiet)
     _restore(storage, original, label, wanted, undo, warn)
@@ -134,6 +136,10 @@ def _require(storage: Storage, source: str) -> ResourceDefinition:
 
 
 def _clone(storage: Storage, original: ResourceDefinition, wanted: Wanted, undo: Undo) -> None:
+    moves = _moves(storage, original, wanted)
+    if moves and not transfer.has_clones(storage.controller.placement(original.name)):
+        # LINSTOR notices only when it has begun, and leaves a definition behind.
+        raise CannotClone(f"{original.name} is on storage without clones")
     volumes.ensure_clone(
         storage.controller,
         storage.clock,
@@ -141,7 +147,7 @@ def _clone(storage: Storage, original: ResourceDefinition, wanted: Wanted, undo:
         wanted.name,
         wanted.owner,
         undo,
-        group=storage.settings.resource_group if _moves(storage, original, wanted) else None,
+        group=storage.settings.resource_group if moves else None,
         grow_to=wanted.size if wanted.size > original.sizes[0] else None,
         adopt=wanted.adopt,
         dependent=wanted.dependent,

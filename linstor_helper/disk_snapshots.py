@@ -8,6 +8,7 @@ full copy of the volume, one of its companions.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import NamedTuple
 
 from linstor_helper import companions, copying, names, snapshots
 from linstor_helper.copying import Wanted
@@ -18,8 +19,21 @@ from linstor_helper.snapshots import Quiet
 from linstor_helper.storage import Storage
 from linstor_helper.undo import Undo
 
-_CLOCKS_DIFFER = 60
+_CLOCKS_DIFFER = 10
 """Seconds by which OpenNebula's clock may be ahead of the controller's."""
+
+
+class Asked(NamedTuple):
+    """Which of OpenNebula's calls it was."""
+
+    vm: int
+    disk: int
+    at: int | None
+    """Seconds since the epoch, by OpenNebula's clock; None when it does not say."""
+
+    @property
+    def note(self) -> str:
+        return f"VM {self.vm} disk {self.disk} at {self.at}"
 
 
 def create(
@@ -30,21 +44,21 @@ def create(
     undo: Undo,
     warn: Warn,
     *,
-    asked_at: int | None,
+    asked: Asked,
     limit: int | None,
     quiet: Quiet = nullcontext,
 ) -> None:
     """Takes a snapshot of a volume that belongs to ``owner``.
 
-    ``asked_at``: when OpenNebula was asked for it, in seconds since the epoch; one that is older has the name of this
-    one by accident.  ``limit`` is the number of snapshots that the volume may have; ``quiet`` keeps its guest from
-    writing meanwhile.  Raises RefusedError when there are as many already, ConflictError when the name is taken.
+    One that was ``asked`` for by another call has the name of this one by accident.  ``limit`` is the number of
+    snapshots that the volume may have; ``quiet`` keeps its guest from writing meanwhile.
+    Raises RefusedError when there are as many already, ConflictError when the name is taken.
     """
     controller, label = storage.controller, names.snapshot(snapshot_id)
     known = controller.snapshots(name)
     found = snapshots.find(known, label)
     if found is not None and found.usable:
-        _require_same(name, found, asked_at)
+        _require_same(name, found, asked)
         warn(f"{name} has snapshot {label} already, and keeps it")
         return
     copying.forget_passing_snapshots(storage, name, known)
@@ -54,10 +68,10 @@ def create(
     # A record of an earlier run that failed.
     snapshots.delete(controller, name, known, label)
     try:
-        snapshots.take(storage, name, label, warn, quiet)
+        snapshots.take(storage, name, label, warn, quiet, asked.note)
     except CannotSnapshot as refusal:
         warn(f"snapshot {snapshot_id} of {name} is a full copy, crash-consistent if its VM runs: {refusal}")
-        owner = owner._replace(snapshot=f"{snapshot_id} of {asked_at}")
+        owner = owner._replace(snapshot=f"{snapshot_id} {asked.note}")
         _copy(storage, name, names.snapshot_ending(snapshot_id), owner, undo, warn, refusal)
 
 
@@ -92,9 +106,13 @@ def copies(definition: ResourceDefinition | None) -> list[str]:
     return [ending for ending in known if names.is_snapshot_ending(ending)]
 
 
-def _require_same(name: str, found: Snapshot, asked_at: int | None) -> None:
+def _require_same(name: str, found: Snapshot, asked: Asked) -> None:
     """OpenNebula counts the snapshots of a disk anew when it has forgotten all of them; LINSTOR may have kept some."""
-    if asked_at is None or found.taken_at is None or found.taken_at >= asked_at - _CLOCKS_DIFFER:
+    if found.note:
+        same = found.note == asked.note
+    else:
+        same = asked.at is None or found.taken_at is None or found.taken_at >= asked.at - _CLOCKS_DIFFER
+    if same:
         return
     raise ConflictError(
         f"{name} has a snapshot {found.name} of another time",

@@ -8,9 +8,9 @@ name and compares it without regard to case; a name has 2 to 48 ASCII characters
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Collection, Mapping
-from itertools import count
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from linstor_helper.errors import UsageError
@@ -26,6 +26,9 @@ DATASTORE = PREFIX + "datastore"
 IMAGE = PREFIX + "image"
 VM = PREFIX + "vm"
 DISK = PREFIX + "disk"
+ASKED = PREFIX + "asked"
+"""On a snapshot: for which VM, which disk and when OpenNebula was asked for it."""
+
 SNAPSHOT = PREFIX + "snapshot"
 """On a volume that is the copy of a disk as it was at a snapshot, where the storage has no snapshots."""
 
@@ -128,13 +131,17 @@ _GUARD_SNAPSHOT = "OpenNebula-Guard-"
 _PASSING_SNAPSHOT = "OpenNebula-Copy-"
 
 
-def guard_snapshot(taken: Collection[str]) -> str:
-    """A snapshot of a volume's content before it was reverted; each attempt has its own, none of those ``taken``."""
-    return next(label for label in map(_GUARD_SNAPSHOT.__add__, map(str, count())) if label not in taken)
+def guard_snapshot() -> str:
+    """A snapshot of a volume's content before it was reverted.
+
+    Never the same twice: on a node that was offline when one was deleted, LINSTOR takes what is left of it for the
+    new one of that name.
+    """
+    return f"{_GUARD_SNAPSHOT}{os.urandom(4).hex()}"
 
 
 def is_guard_snapshot(label: str) -> bool:
-    return re.fullmatch(rf"{_GUARD_SNAPSHOT}[0-9]+", label, re.IGNORECASE) is not None
+    return re.fullmatch(rf"{_GUARD_SNAPSHOT}[0-9a-f]+", label, re.IGNORECASE) is not None
 
 
 def snapshot(snapshot_id: int) -> str:
@@ -147,14 +154,17 @@ def is_snapshot(label: str) -> bool:
     return re.fullmatch(rf"{_SNAPSHOT}[0-9]+", label, re.IGNORECASE) is not None
 
 
-def is_passing_snapshot(label: str) -> bool:
-    return re.fullmatch(rf"{_PASSING_SNAPSHOT}[0-9a-f]+", label, re.IGNORECASE) is not None
-
-
 def passing_snapshot(target: str) -> str:
-    """The snapshot from which the volume ``target`` is made, and which goes when that is there."""
+    """The snapshot from which the volume ``target`` is made, and which goes when that is there; as a guard, never the
+    same twice."""
     # Short: with the name of the volume it becomes the name of a device, and LVM's limit is narrow.
-    return f"{_PASSING_SNAPSHOT}{_digest(target)}"
+    return f"{_PASSING_SNAPSHOT}{_digest(target)}-{os.urandom(3).hex()}"
+
+
+def is_passing_snapshot(label: str, target: str | None = None) -> bool:
+    """Whether it is one for a copy, or for the copy ``target``."""
+    of = "[0-9a-f]+" if target is None else _digest(target)
+    return re.fullmatch(rf"{_PASSING_SNAPSHOT}{of}-[0-9a-f]+", label, re.IGNORECASE) is not None
 
 
 def is_legacy_context(resource: str, vm_id: int) -> bool:

@@ -91,6 +91,8 @@ class Snapshot(NamedTuple):
     """Of the volumes when it was taken, in the order of their numbers."""
     taken_at: float | None = None
     """Seconds since the epoch, by the controller's clock; None while it is not finished."""
+    note: str = ""
+    """What was noted when it was taken; LINSTOR before 1.33 forgets that."""
 
     @property
     def by_rollback(self) -> bool:
@@ -212,8 +214,8 @@ class Controller(Protocol):
     def snapshots(self, name: str) -> list[Snapshot]:
         """The snapshots of a definition, whoever took them; empty when there is no such definition."""
 
-    def take_snapshot(self, name: str, snapshot: str) -> None:
-        """Takes a snapshot on all replicas that are online, at one point in time.
+    def take_snapshot(self, name: str, snapshot: str, note: str = "") -> None:
+        """Takes a snapshot on all replicas that are online, at one point in time, and notes something with it.
 
         Raises ConflictError when the name is taken, CannotSnapshot when the provider of a replica has none,
         NotReadyError while a replica is not up to date.  After any other error a useless record may be there.

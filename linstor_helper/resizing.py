@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes grow.  They never shrink: what is behind the new end would be lost.
 
-Where storage shows what somebody else had stored in it, the new part is zeroed before a guest can see it.  Until that is
-done a note on the volume says from where on: a repetition takes it up, unless the VM was started in between and may have
-written there.
+Where storage shows what somebody else had stored in it, the new part is zeroed before a guest can see it.  Until it is
+done a note on the volume says from where on: a repetition takes it up, unless the VM was started in between and may
+have written there.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ all that is left of the content before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from linstor_helper import attach, companions, copying, disk_snapshots, names, snapshots, volumes
@@ -45,6 +45,9 @@ _EMPTIES_ZFS = ((1, 32, 0), (1, 32, 3))
 _RESETS_SIZES = (1, 31, 3)
 """From which release of LINSTOR on a rollback sets the sizes of the snapshot (its changelog)."""
 
+_REPEATED = 600
+"""Seconds within which a flatten is repeated after a lost answer; later, VMs may have written to the image since."""
+
 _OURS = ("Aux/", "DrbdOptions/")
 """Properties that a rollback sets to what they were at the snapshot."""
 
@@ -72,6 +75,8 @@ def flatten(storage: Storage, name: str, snapshot_id: int, owner: Owner, undo: U
     label, ending = names.snapshot(snapshot_id), names.snapshot_ending(snapshot_id)
     if _was_flattened(storage, name, snapshot_id):
         return
+    # Their names come again; on a node that is offline the old ones would stay and be taken for the new ones.
+    _require_online(storage, name, (node for one in controller.snapshots(name) for node in one.nodes))
     revert(storage, name, snapshot_id, owner, undo, warn)
     known = [one for one in controller.snapshots(name) if names.is_snapshot(one.name)]
     copies = disk_snapshots.copies(controller.resource_definition(name))
@@ -82,7 +87,7 @@ def flatten(storage: Storage, name: str, snapshot_id: int, owner: Owner, undo: U
         if other != ending:
             companions.drop(controller, storage.clock, name, other, storage.settings.instance)
     # From here on a repetition does not find what it would revert to.
-    controller.modify(name, {names.FLATTENED: str(snapshot_id)})
+    controller.modify(name, {names.FLATTENED: f"{snapshot_id} {int(storage.clock.today())}"})
     snapshots.delete(controller, name, known, label)
     if ending in copies:
         companions.drop(controller, storage.clock, name, ending, storage.settings.instance)
@@ -91,7 +96,12 @@ def flatten(storage: Storage, name: str, snapshot_id: int, owner: Owner, undo: U
 def _was_flattened(storage: Storage, name: str, snapshot_id: int) -> bool:
     """Whether an earlier run did it all, and only its answer was lost."""
     definition = storage.controller.resource_definition(name)
-    if definition is None or definition.properties.get(names.FLATTENED) != str(snapshot_id):
+    noted, _, at = ("" if definition is None else definition.properties.get(names.FLATTENED, "")).partition(
+        " "
+    )
+    if definition is None or noted != str(snapshot_id) or not at.isdigit():
+        return False
+    if storage.clock.today() - int(at) > _REPEATED:
         return False
     known = storage.controller.snapshots(name)
     return not (any(names.is_snapshot(one.name) for one in known) or disk_snapshots.copies(definition))
@@ -109,7 +119,7 @@ def _roll_back(
     guards = [one.name for one in known if names.is_guard_snapshot(one.name) or one.by_rollback]
     readable = any(attach.usable(one) for one in resources)
     if readable or not guards:
-        guard = names.guard_snapshot(guards)
+        guard = names.guard_snapshot()
         snapshots.take(storage, name, guard, warn)
         guards.append(guard)
     try:
@@ -122,8 +132,7 @@ def _roll_back(
             controller.delete_snapshot(name, guard)
             raise
         try:
-            _apply(storage, name, guard)
-            _verify(storage, before, before.sizes)
+            _give_back(storage, before, guard)
         except Error as failure:
             warn(f"{name} did not get back what it had before: {failure}")
             raise _kept(name, guards, error) from error
@@ -132,6 +141,18 @@ def _roll_back(
     for one in controller.snapshots(name):
         if names.is_guard_snapshot(one.name) or one.by_rollback:
             controller.delete_snapshot(name, one.name)
+
+
+def _give_back(storage: Storage, before: ResourceDefinition, guard: str) -> None:
+    """Replicas that LINSTOR made in the place of those that it could not restore sync first."""
+    for left in attempts(storage.clock, storage.settings.timeout, first=0.5):
+        try:
+            _apply(storage, before.name, guard)
+            break
+        except NotReadyError:
+            if left == 0.0:
+                raise
+    _verify(storage, before, before.sizes)
 
 
 def _is_untouched(controller: Controller, name: str, before: Sequence[Resource]) -> bool:
@@ -289,7 +310,8 @@ def _guard_by_copy(
             hint="move all of its replicas to storage that has them",
         )
     volumes.require_unused(controller, clock, name, storage.settings.attach_timeout)
-    _require_online(storage, name)
+    # LINSTOR holds a deleted volume's name for as long as a node of it is offline.
+    _require_online(storage, name, (one.node for one in controller.resources(name)))
     # One of an earlier run that was killed; the volume is whole.
     volumes.discard_made(controller, clock, guard, storage.settings.instance, volumes.CLOSES)
     listed = companions.add(controller, definition, names.GUARD)
@@ -300,9 +322,8 @@ def _guard_by_copy(
     return listed
 
 
-def _require_online(storage: Storage, name: str) -> None:
-    """LINSTOR holds a deleted volume's name for as long as a node of it is offline."""
-    holding = {one.node for one in storage.controller.resources(name)}
+def _require_online(storage: Storage, name: str, nodes: Iterable[str]) -> None:
+    holding = set(nodes)
     bad = [
         f"{node.name} is {unfit(node)}"
         for node in storage.controller.nodes()

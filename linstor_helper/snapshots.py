@@ -37,7 +37,9 @@ def find(known: Sequence[Snapshot], label: str) -> Snapshot | None:
     return next((one for one in known if same(one.name, label)), None)
 
 
-def take(storage: Storage, name: str, label: str, warn: Warn, quiet: Quiet = nullcontext) -> None:
+def take(
+    storage: Storage, name: str, label: str, warn: Warn, quiet: Quiet = nullcontext, note: str = ""
+) -> None:
     """Takes a snapshot of a volume and makes sure that LINSTOR has it.
 
     Replicas that still sync are waited for a while, before anybody is kept quiet.  One whose node is offline or being
@@ -48,7 +50,7 @@ def take(storage: Storage, name: str, label: str, warn: Warn, quiet: Quiet = nul
     resources = _wait_until_synced(storage, name)
     try:
         with quiet():
-            controller.take_snapshot(name, label)
+            controller.take_snapshot(name, label, note)
     except (ConflictError, CannotSnapshot):
         raise
     except UnknownOutcome:

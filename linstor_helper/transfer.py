@@ -58,6 +58,11 @@ def ties_copies(resources: Sequence[Resource]) -> bool:
     return any((one.provider or "").startswith("ZFS") for one in resources)
 
 
+def has_clones(resources: Sequence[Resource]) -> bool:
+    """Whether LINSTOR can clone from the storage of this volume (REST guide 2.11)."""
+    return not any((one.provider or "").startswith("FILE") for one in resources)
+
+
 def visible_size(resources: Sequence[Resource], declared: Size) -> Size:
     """What a guest sees of a volume: its device is rounded up to whole extents, and it may have used all of it."""
     return max([declared, *(one.size for one in resources if one.size is not None and not one.deleting)])

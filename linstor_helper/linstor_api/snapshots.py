@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from linstor_helper import names
 from linstor_helper.errors import Error, NotReadyError
 from linstor_helper.linstor_api import replies, views
 from linstor_helper.linstor_api.session import Session
@@ -23,11 +24,13 @@ class Snapshots(Session):
         found = self._listed(self._client.raw, "GET", _LIST, name, about={"resource": name})
         return [views.snapshot(one) for one in found]
 
-    def take_snapshot(self, name: str, snapshot: str) -> None:
+    def take_snapshot(self, name: str, snapshot: str, note: str = "") -> None:
         """Raises NotFoundError; a replica that is offline gets none, which is told in ``warnings``."""
         about = {"snapshot": snapshot, "resource": name}
-        call = self._client.snapshot_create
-        self._change(call, [], name, snapshot, about=about, classes=_TAKE_CLASSES)
+        body: dict[str, object] = {"name": snapshot}
+        if note:
+            body["snapshot_definition_props"] = {names.ASKED: note}
+        self._change(self._client.raw, "POST", _LIST, name, body=body, about=about, classes=_TAKE_CLASSES)
 
     def delete_snapshot(self, name: str, snapshot: str) -> None:
         about = {"snapshot": snapshot, "resource": name}

@@ -33,6 +33,7 @@ def snapshot(data: Mapping[str, Any]) -> Snapshot:
         frozenset(data.get("flags") or ()),
         _sizes(data),
         min(stamps) / 1000 if stamps else None,
+        (data.get("snapshot_definition_props") or {}).get(names.ASKED, ""),
     )
 
 

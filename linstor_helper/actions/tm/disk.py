@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from linstor_helper import quiesce, settings, vm_disks
 from linstor_helper.call import DiskCall, expect, number, read_disk_call
+from linstor_helper.disk_snapshots import Asked
 from linstor_helper.names import Owner
 from linstor_helper.onexml import Vm
 from linstor_helper.settings import Settings
@@ -40,6 +41,11 @@ class Subject(NamedTuple):
         if not self.found.own:
             return self.storage.owner(image=disk.image_id)
         return self.storage.owner(image=disk.image_id, vm=self.vm.id, disk=disk.id)
+
+    def asked(self, snapshot_id: int) -> Asked:
+        """When the snapshot was asked for."""
+        disk_id = self.found.disk.id
+        return Asked(self.vm.id, disk_id, self.vm.snapshots.get((disk_id, snapshot_id)))
 
     @property
     def settings(self) -> Settings:

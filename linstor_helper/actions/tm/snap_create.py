@@ -23,7 +23,7 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
             subject.owner,
             undo,
             context.log.warning,
-            asked_at=subject.vm.snapshots.get((subject.found.disk.id, snapshot_id)),
+            asked=subject.asked(snapshot_id),
             limit=subject.settings.snapshot_limit,
         )
     return ""
