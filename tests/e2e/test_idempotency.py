@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 from functools import partial
 from typing import Callable
@@ -14,6 +13,7 @@ import pytest
 from lab.cloud import Cloud
 from lab.controller.faults import CALL_AFTER, LOSE_REPLY
 from lab.hosts.faults import SshFault
+from tests.actions.tm.datastores import strike
 from tests.actions.tm.support import CloudMaker
 from tests.e2e import scenes
 from tests.e2e.scenes import Scenes
@@ -39,16 +39,27 @@ ACTIONS: dict[str, tuple[Callable[..., Scenes], str, str]] = {
     "premigrate": (partial(scenes.premigrate, target="dave"), "bob", "1.28.0"),
     "postmigrate": (partial(scenes.postmigrate, target="dave"), "bob", "1.28.0"),
     "failmigrate": (partial(scenes.failmigrate, target="dave"), "bob", "1.29.1"),
+    "snap_create-LVM": (scenes.snap_create, "dave", "1.28.0"),
+    "snap_revert": (scenes.snap_revert, "dave", "1.28.0"),
+    "snap_revert-LVM": (scenes.snap_revert, "dave", "1.28.0"),
+    "resize-LVM": (scenes.resize, "dave", "1.28.0"),
+    "cpds-copied": (scenes.cpds, "dave", "1.28.0"),
 }
 """Scenes, the VM's host, and the version of the controller's API."""
 
 
-@pytest.mark.parametrize("name", ACTIONS)
+_LEAVES_ITS_SNAPSHOT = pytest.mark.xfail(strict=True, reason="a finished copy is not cleaned up after")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=_LEAVES_ITS_SNAPSHOT) if name == "cpds-copied" else name for name in ACTIONS],
+)
 def test_again(make_cloud: CloudMaker, name: str) -> None:
     """Twice is once; and a driver that was killed anywhere finishes when it runs again."""
     make, host, rest_version = ACTIONS[name]
-    provider = "FILE_THIN" if "copied" in name else "LVM_THIN"
-    cloud = make_cloud(rest_version=rest_version, provider=provider)
+    provider = "FILE_THIN" if "copied" in name else "LVM" if "LVM" in name else "LVM_THIN"
+    cloud = make_cloud(rest_version=rest_version, provider=provider, sync_seconds=0.0)
     prepared = make(cloud, host)
     undisturbed = next(prepared)
     before = undisturbed.state()
@@ -59,7 +70,7 @@ def test_again(make_cloud: CloudMaker, name: str) -> None:
     assert (repeated.rc, repeated.stderr) == (0, "")
     assert undisturbed.state() == wanted
     struck = 0
-    for plan in (_at_request, _before_ssh, _after_ssh):
+    for plan in (*_AT_CHANGES, _before_ssh, _after_ssh):
         for nth in itertools.count(1):
             scene = next(prepared)
             plan(cloud, nth)
@@ -72,9 +83,9 @@ def test_again(make_cloud: CloudMaker, name: str) -> None:
                 break
             struck += 1
             again = scene.run()
-            assert (again.rc, again.stderr) == (0, ""), f"after {plan.__name__} {nth}"
-            assert scene.state() == wanted, f"after {plan.__name__} {nth}"
-    assert struck >= 2
+            assert (again.rc, again.stderr) == (0, ""), (plan, nth)
+            assert scene.state() == wanted, (plan, nth)
+    assert struck
 
 
 @pytest.mark.parametrize("name", ["mv-1.28", "mv-from-front-end", "postmigrate"])
@@ -104,14 +115,12 @@ def test_again_after_a_lost_reply(make_cloud: CloudMaker, name: str) -> None:
     assert nth > 3
 
 
-def _at_request(cloud: Cloud, nth: int) -> None:
-    """Dead when the nth request has had its effect."""
+def _at_change(cloud: Cloud, nth: int, method: str) -> None:
+    """Dead when the nth request of that method has had its effect; those that only look have none."""
+    cloud.controller.faults.add(CALL_AFTER, method=method, nth=nth, callback=strike(cloud))
 
-    def strike(_method: str, _path: str) -> None:
-        for pid in cloud.one.executor.running():
-            os.kill(pid, signal.SIGKILL)
 
-    cloud.controller.faults.add(CALL_AFTER, nth=nth, callback=strike)
+_AT_CHANGES = [partial(_at_change, method=method) for method in ("POST", "PUT", "DELETE")]
 
 
 def _before_ssh(cloud: Cloud, nth: int) -> None:
