@@ -100,15 +100,15 @@ class TestNames:
 
 
 class TestOwner:
-    @given(st.builds(names.Owner, st.just("one"), IDS, st.none() | IDS, st.none() | IDS, st.none() | IDS))
+    @given(st.builds(names.Owner, st.just("one"), IDS, *[st.none() | IDS] * 4))
     def test_is_read_back_from_its_properties(self, owner: names.Owner) -> None:
         assert owner.owns(owner.properties())
         assert owner.owns({**owner.properties(), "Aux/rack": "a", **names.complete_mark("x")})
         assert all(key.startswith("Aux/one/") for key in owner.properties())
 
-    @given(st.builds(names.Owner, st.just("one"), IDS, st.none() | IDS, st.none() | IDS, st.none() | IDS))
+    @given(st.builds(names.Owner, st.just("one"), IDS, *[st.none() | IDS] * 4))
     def test_takes_over_a_copy_of_anything(self, owner: names.Owner) -> None:
-        copied = names.Owner("other", 1, 2, 3, 4).properties()
+        copied = names.Owner("other", 1, 2, 3, 4, 5).properties()
         for key in owner.foreign_keys():
             del copied[key]
         assert owner.owns({**copied, **owner.properties()})
