@@ -26,10 +26,10 @@ KINDS: dict[str, dict[str, Any]] = {
 COPIES = KINDS["LVM-1.28"]
 
 
-def ready_image(cloud: Cloud, **options: object) -> Image:
+def ready_image(cloud: Cloud, group: str = "one", **options: object) -> Image:
     """An image with CONTENT as the driver leaves it, made without the driver."""
     number = len(cloud.one.inventory.images)
-    name = bare_volume(cloud, f"OpenNebula-Image-{number}")
+    name = bare_volume(cloud, f"OpenNebula-Image-{number}", group=group)
     rd = cloud.cluster.rd(name)
     with cloud.hosts.open_disk(rd.diskful[0].node, by_res(name)) as disk:
         for begin in range(0, disk.size(), MIB):
