@@ -43,6 +43,8 @@ class Play(Stage):
 
     def step(self, operation: Operation, chance: Random) -> None:
         """One of the possible operations, after the guest wrote something, and a look at everything."""
+        if chance.randrange(5) == 0:
+            self.restart_controller()
         if self.disks:
             self.write(chance, *self._disk(chance))
         self.story.append(operation.__name__)
@@ -94,6 +96,9 @@ class Play(Stage):
         if size > LARGEST:
             return
         running = self.power(chance)
+        if self.snapshots_keep_size and volume.snapshots:
+            self.refused(lambda: self.one.vm_disk_resize(self.vm, number, size), "has snapshots")
+            return
         fault = self.fault(chance)
         self.tell(number, size, fault)
         self.do(lambda: self.one.vm_disk_resize(self.vm, number, size), fault)
@@ -108,11 +113,8 @@ class Play(Stage):
         number, volume = self._disk(chance)
         self.power(chance)
         self.tell(number)
-        before = len(self.one.calls)
-        self.one.vm_disk_resize_unchecked(self.vm, number, volume.present.size_mb - 1)
-        (refused,) = self.one.calls[before:]
-        assert not refused.ok
-        assert "shrink" in refused.user_error
+        less = volume.present.size_mb - 1
+        self.refused(lambda: self.one.vm_disk_resize_unchecked(self.vm, number, less), "shrink")
 
     def plug_or_unplug(self, chance: Random) -> None:
         """The persistent image."""

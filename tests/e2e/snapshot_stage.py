@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from random import Random
 from typing import Callable, NamedTuple, TypeVar
 
@@ -34,7 +32,7 @@ class Fault(NamedTuple):
 
 FAULTS = [
     Fault(action, method, nth)
-    for action in ("lose_reply", "fail_before", "restart")
+    for action in ("lose_reply", "fail_before")
     for method in ("POST", "PUT", "DELETE", "")
     for nth in (1, 2, 3)
 ]
@@ -53,7 +51,9 @@ class Stage:
         self.cloud = Cloud(provider=provider, rest_version=rest_version)
         self.cloud.start()
         self.one = self.cloud.one
-        self.expected = Expected(self.cloud, copies=provider == "LVM" and rest_version < "1.29")
+        thick, new = provider == "LVM", rest_version >= "1.29"
+        self.expected = Expected(self.cloud, copies=thick and not new)
+        self.snapshots_keep_size = thick and new
         self.images: dict[int, Volume] = {}
         self.disks: dict[int, Volume] = {}
         self._numbers = itertools.count()
@@ -188,9 +188,11 @@ class Stage:
 
     def do(self, act: Callable[[], _Result], fault: Fault | None) -> _Result:
         """Its result when all driver calls of it were successful; it may fail once, when something went wrong."""
-        before = len(self.one.calls)
-        with self._going_wrong(fault):
-            result = act()
+        before, faults = len(self.one.calls), self.cloud.controller.faults
+        if fault is not None:
+            faults.add(fault.action, method=fault.method, nth=fault.nth)
+        result = act()
+        faults.clear()
         failed = [call for call in self.one.calls[before:] if not call.ok]
         if not failed:
             return result
@@ -199,17 +201,15 @@ class Stage:
         self._doomed = False
         return self.do(act, None)
 
-    @contextmanager
-    def _going_wrong(self, fault: Fault | None) -> Iterator[None]:
-        faults = self.cloud.controller.faults
-        if fault is not None and fault.action == "restart":
-            faults.add("call_after", method=fault.method, nth=fault.nth, callback=lambda *_: self._restart())
-        elif fault is not None:
-            faults.add(fault.action, method=fault.method, nth=fault.nth)
-        yield
-        faults.clear()
+    def refused(self, act: Callable[[], object], why: str) -> None:
+        """It makes one driver call, which fails and says why."""
+        before = len(self.one.calls)
+        act()
+        (call,) = self.one.calls[before:]
+        assert not call.ok, call
+        assert why in call.user_error
 
-    def _restart(self) -> None:
+    def restart_controller(self) -> None:
         self.cloud.controller.stop()
         self.cloud.controller.start()
 

@@ -21,7 +21,7 @@ MORE_KINDS = [("ZFS_THIN", "1.29.1"), ("FILE", "1.29.1"), ("LVM", "1.29.1")]
 TAKERS: dict[Operation, int] = {Play.drop: 1, Play.drop_of_image: 1, Play.flatten: 2}
 """What takes snapshots away waits for what needs them."""
 
-STEPS, MORE_STEPS = 22, 40
+STEPS, MORE_STEPS = 20, 40
 EXAMPLES = int(os.environ.get("SNAPSHOT_MODEL_EXAMPLES", "0"))
 """An example is MORE_STEPS long and takes ten seconds; SNAPSHOT_MODEL_EXAMPLES asks for that many of each kind of
 storage."""
