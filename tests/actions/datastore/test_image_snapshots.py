@@ -94,7 +94,7 @@ def test_content_comes_back(make_cloud: CloudMaker, kind: str) -> None:
         assert text_of(cloud, image) == b"third."
         assert points(cloud, image.source) == []
     after = properties(cloud, image.source)
-    assert after.pop("flattened") == "2"
+    assert after.pop("flattened").split()[0] == "2"
     before[0].pop("companions", None)
     assert after == before[0]
     assert_nothing_left(cloud, image.source)
