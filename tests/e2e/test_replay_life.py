@@ -8,7 +8,8 @@ import shutil
 
 import pytest
 
-from tests.actions.support import content, links, resources
+from tests.actions.support import content, device_size, links, resources
+from tests.actions.tm.disks import points
 from tests.actions.tm.support import bare_volume, on_nodes
 from tests.e2e.lives import check_windows
 from tests.e2e.replaying import OS, Oned, scenario
@@ -217,12 +218,23 @@ def test_ssh_system_datastore(v2: Oned) -> None:
     """Volatile disks are files there, which the hypervisor takes along when it migrates."""
     v2.play("v2-ssh-01-deploy")
     check(v2, "deploy", 35, "alice", 103, 3)
+    copy = "OpenNebula-Image-59-vm35-disk0"
+    sizes = [device_size(v2.cloud, copy)]
+    for step in ("v2-ssh-02-live-snapshot", "v2-ssh-03-live-resize", "v2-ssh-04-live-saveas"):
+        v2.play(step)
+        check(v2, step, 35, "alice", 103, 3)
+    sizes.append(device_size(v2.cloud, copy))
+    assert [device_size(v2.cloud, f"OpenNebula-Image-{number}") for number in (67, 66)] == sizes
     v2.play("v2-ssh-07-live-migrate")
     check(v2, "live", 35, "bob", 103, 3)
     for disk in (3, 4):
         (v2.cloud.hosts.layout.host_datastores("bob") / "103" / "35" / f"disk.{disk}").touch()
     v2.play("v2-ssh-08-cold-migrate")
     check(v2, "cold", 35, "charlie", 103, 3)
+    v2.play("v2-ssh-10-poweroff-snap-revert-delete")
+    check(v2, "reverted", 35, "charlie", 103, 3)
+    assert device_size(v2.cloud, copy) == sizes[0]
+    assert points(v2.cloud, copy) == [0]
     v2.play("v2-ssh-11-resume")
     v2.play("v2-ssh-12-undeploy-deploy")
     check(v2, "deployed again", 35, "alice", 103, 3)
