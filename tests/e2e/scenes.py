@@ -45,8 +45,8 @@ class Scene(NamedTuple):
     """The VM whose directories belong to the state."""
 
     def state(self) -> dict[str, object]:
-        """Volumes with owner, size, places, two writers and content, links and files; the token replaced, so that
-        scenes compare."""
+        """Volumes with owner, size, places, snapshots, two writers and content, links and files; the token replaced, so
+        that scenes compare."""
         pattern = re.compile(rf"(?<![0-9A-Za-z]){self.token}(?![0-9])")
         volumes = {
             pattern.sub("X", rd.name): {
@@ -56,7 +56,10 @@ class Scene(NamedTuple):
                 "group": rd.group,
                 **_places(on_nodes(self.cloud, rd.name)),
                 "flags": sorted(rd.flags),
-                "snapshots": sorted(pattern.sub("X", one.name) for one in rd.snapshots.values()),
+                "snapshots": {
+                    pattern.sub("X", one.name): _content(self.cloud, rd.snapshot_key(0, one.name))
+                    for one in rd.snapshots.values()
+                },
                 "windows": len(rd.windows),
                 "connections": sorted(sorted(props) for props in rd.connections.values()),
                 "size": [volume.usable_kib for volume in rd.volumes.values()],
@@ -79,7 +82,7 @@ class Scene(NamedTuple):
         }
 
 
-_NUMBERED = ("Aux/one/image", "Aux/one/vm")
+_NUMBERED = ("Aux/one/image", "Aux/one/vm", "Aux/one/flattened")
 
 
 def _places(roles: dict[str, str]) -> dict[str, object]:

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is done to the disks that VMs have, and is killed at any point: a rerun ends well, and no guest stays frozen."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Callable
+
+import pytest
+
+from lab.cloud import Cloud
+from tests.actions.tm.disks import COPIES, KINDS
+from tests.actions.tm.support import CloudMaker
+from tests.e2e import disk_scenes
+from tests.e2e.kills import LIVE, PLANS, killed
+from tests.e2e.scenes import Scenes
+
+CASES: dict[str, tuple[dict[str, object], Callable[..., Scenes]]] = {
+    "create live": ({}, disk_scenes.create_live),
+    "delete": (COPIES, disk_scenes.delete),
+    # A full copy of what is restored, since that depends on the snapshot.
+    "save snapshot": (KINDS["ZFS"], partial(disk_scenes.save_as, number=0)),
+    "save live": ({}, disk_scenes.save_as_live),
+    "export": (KINDS["FILE_THIN"], disk_scenes.export),
+}
+
+
+_OPEN = pytest.mark.xfail(strict=True, reason="a finished copy is not cleaned up after")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=_OPEN) if name in ("save snapshot", "save live") else name for name in CASES],
+)
+def test_again(make_cloud: CloudMaker, name: str) -> None:
+    options, make = CASES[name]
+    cloud = make_cloud(**options)
+    prepared = make(cloud)
+    undisturbed = next(prepared)
+    before = undisturbed.state()
+    assert undisturbed.run().ok
+    wanted = undisturbed.state()
+    assert wanted != before or name == "export"
+    struck = 0
+    for scene, place in killed(cloud, prepared, LIVE if "live" in name else PLANS):
+        struck += 1
+        _wait_until_thawed(cloud)
+        again = scene.run()
+        assert (again.rc, again.stderr) == (0, ""), place
+        assert scene.state() == wanted, place
+        assert cloud.hosts.frozen_domains() == set(), place
+    assert struck >= 1
+
+
+def _wait_until_thawed(cloud: Cloud) -> None:
+    """The host sees that nobody holds the session any more."""
+    give_up = time.monotonic() + 5
+    while cloud.hosts.frozen_domains() and time.monotonic() < give_up:
+        time.sleep(0.02)
+    assert cloud.hosts.frozen_domains() == set()
