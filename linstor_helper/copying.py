@@ -94,17 +94,17 @@ def _copy_by_snapshot(
 ) -> None:
     controller = storage.controller
     original = _require(storage, source)
-    if volumes.is_finished(controller, wanted.name, wanted.owner, wanted.adopt):
-        return
     for one in controller.snapshots(source):
         # Of an earlier run that was killed.
         if names.is_passing_snapshot(one.name, wanted.name):
             controller.delete_snapshot(source, one.name)
-    label = names.passing_snapshot(wanted.name)
-    undo.push(f"snapshot {label} of {source}", lambda: controller.delete_snapshot(source, label))
-    snapshots.take(storage, source, label, warn, quiet)
-    _restore(storage, original, label, wanted, undo, warn)
-    controller.delete_snapshot(source, label)
+    if not volumes.is_finished(controller, wanted.name, wanted.owner, wanted.adopt):
+        label = names.passing_snapshot(wanted.name)
+        undo.push(f"snapshot {label} of {source}", lambda: controller.delete_snapshot(source, label))
+        snapshots.take(storage, source, label, warn, quiet)
+        _restore(storage, original, label, wanted, undo)
+        controller.delete_snapshot(source, label)
+    _settle(storage, wanted.name, warn)
 
 
 def forget_passing_snapshots(storage: Storage, source: str, known: Sequence[Snapshot]) -> None:
@@ -124,7 +124,8 @@ def copy_snapshot(storage: Storage, source: str, label: str, wanted: Wanted, und
     if found is None or not found.usable:
         raise NotFoundError(f"{source} has no snapshot {label} that can be used")
     if not volumes.is_finished(storage.controller, wanted.name, wanted.owner, wanted.adopt):
-        _restore(storage, original, found.name, wanted, undo, warn)
+        _restore(storage, original, found.name, wanted, undo)
+    _settle(storage, wanted.name, warn)
     detaching.drop_clients(storage, wanted.name)
 
 
@@ -174,9 +175,7 @@ def _copy_bytes(storage: Storage, source: str, wanted: Wanted, undo: Undo) -> No
     )
 
 
-def _restore(
-    storage: Storage, original: ResourceDefinition, label: str, wanted: Wanted, undo: Undo, warn: Warn
-) -> None:
+def _restore(storage: Storage, original: ResourceDefinition, label: str, wanted: Wanted, undo: Undo) -> None:
     controller, clock, source = storage.controller, storage.clock, original.name
     if not _moves(storage, original, wanted) and (wanted.dependent or not _ties_copies(storage, source)):
         volumes.ensure_restored(
@@ -193,11 +192,10 @@ def _restore(
             more=wanted.more,
             finish=wanted.finish,
         )
-        _add_replicas(storage, wanted.name, warn)
         return
-    instance, transit = storage.settings.instance, names.in_transit(wanted.name)
+    transit = names.in_transit(wanted.name)
     # What an earlier run has left there may be of another time.
-    volumes.discard_made(controller, clock, transit, instance, volumes.CLOSES)
+    _discard_transit(storage, wanted.name)
     volumes.ensure_restored(
         controller, clock, source, label, transit, wanted.owner, undo, group=original.resource_group
     )
@@ -205,16 +203,22 @@ def _restore(
         _clone(storage, _require(storage, transit), wanted, undo)
     except CannotClone:
         _copy_bytes(storage, transit, wanted, undo)
-    _add_replicas(storage, wanted.name, warn)
-    volumes.discard_made(controller, clock, transit, instance, volumes.CLOSES)
 
 
-def _add_replicas(storage: Storage, name: str, warn: Warn) -> None:
-    """A restored volume is only where the snapshot is; a node may have been offline then."""
+def _settle(storage: Storage, name: str, warn: Warn) -> None:
+    """What comes after a copy that was made from a snapshot is complete; an earlier run may have ended right there.
+
+    A restored volume is only where the snapshot is; a node may have been offline then."""
+    _discard_transit(storage, name)
     try:
         storage.controller.place(name)
     except NoSpaceError as error:
         warn(f"{name} has too few replicas: {error}")
+
+
+def _discard_transit(storage: Storage, name: str) -> None:
+    instance, transit = storage.settings.instance, names.in_transit(name)
+    volumes.discard_made(storage.controller, storage.clock, transit, instance, volumes.CLOSES)
 
 
 def _ties_copies(storage: Storage, source: str) -> bool:

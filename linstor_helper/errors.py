@@ -13,6 +13,7 @@
     |-- NoSpaceError            LINSTOR cannot place or grow the volume
     |-- NotReadyError           the object is busy or not up to date; later it may work
     |-- ControllerError         the controller refused for another reason
+    |   `-- NotReverted         a volume has neither what it had before nor what it was to have: its guard has it
     |-- ControllerUnavailable   no controller answered
     |   `-- UnknownOutcome      the controller went silent after it had the request
     |-- HostUnreachable         ssh did not get through
@@ -108,6 +109,10 @@ class NotReadyError(Error):
 
 class ControllerError(Error):
     """The controller refused for a reason that has no class of its own."""
+
+
+class NotReverted(ControllerError):
+    """A volume may have neither the content that it had nor that of its snapshot; a snapshot of it has the former."""
 
 
 class ControllerUnavailable(Error):

@@ -34,12 +34,14 @@ class Exported(NamedTuple):
     """Of the disk that it holds."""
 
 
-def announce(storage: Storage, resource: str) -> None:
+def announce(storage: Storage, resource: str, undo: Undo) -> None:
     """Notes that there will be a copy of the image.  Raises NotFoundError when there is no image."""
-    definition = storage.controller.resource_definition(resource)
+    controller = storage.controller
+    definition = controller.resource_definition(resource)
     if definition is None:
         raise NotFoundError(f"LINSTOR has no resource {resource}")
-    companions.add(storage.controller, definition, names.EXPORT)
+    undo.push(f"a companion of {resource}", lambda: companions.forget(controller, resource, names.EXPORT))
+    companions.add(controller, definition, names.EXPORT)
 
 
 def forget(storage: Storage, resource: str) -> None:

@@ -67,13 +67,13 @@ def grow(
         controller.modify(name, {names.ZERO_FROM: f"{begin} {stay}"})
         undo.push(
             f"the new part of {name} may show old content",
-            lambda: _at_device(storage, name, _zeroing(begin), f"zeroing {name}", undo, host, running),
+            lambda: _zero(storage, name, begin, undo, host, running),
         )
     if wanted is not None:
         _resize(storage, name, wanted)
     _wait_until_grown(storage, name, size)
     _finish_device(storage, name, size, begin, undo, warn, host, running)
-    if begin is not None:
+    if begin is not None or names.ZERO_FROM in definition.properties:
         controller.modify(name, {}, [names.ZERO_FROM])
     if image_format == device_formats.QCOW2 and not running:
         _grow_header(storage, name, size, undo)
@@ -198,6 +198,12 @@ def _finish_device(
         if running or begin is not None:
             raise
         warn(f"whether the device of {name} has grown is not known: {error}")
+
+
+def _zero(storage: Storage, name: str, begin: int, undo: Undo, host: str, running: bool) -> None:
+    """Also when nothing has grown: then there is nothing behind ``begin``."""
+    _at_device(storage, name, _zeroing(begin), f"zeroing the new part of {name}", undo, host, running)
+    storage.controller.modify(name, {}, [names.ZERO_FROM])
 
 
 def _zeroing(begin: int) -> Callable[[str], Script]:

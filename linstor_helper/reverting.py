@@ -27,6 +27,7 @@ from linstor_helper.errors import (
     NoSpaceError,
     NotFoundError,
     NotReadyError,
+    NotReverted,
     RefusedError,
     UnknownOutcome,
 )
@@ -69,42 +70,48 @@ def revert(storage: Storage, name: str, snapshot_id: int, owner: Owner, undo: Un
         _revert_by_copies(storage, name, definition, known, snapshot_id, owner, undo, warn)
 
 
+def require_content(storage: Storage, name: str) -> None:
+    """Raises NotReverted when a revert that failed has left the volume without its content."""
+    definition = storage.controller.resource_definition(name)
+    guard = "" if definition is None else definition.properties.get(names.UNREVERTED, "")
+    if guard:
+        raise NotReverted(
+            f"{name} has lost its content in a revert that failed",
+            hint=f"its snapshot {guard} has it; revert the disk again, to any snapshot",
+        )
+
+
 def flatten(storage: Storage, name: str, snapshot_id: int, owner: Owner, undo: Undo, warn: Warn) -> None:
     """As ``revert``, and then all snapshots that OpenNebula asked for go, that one last."""
     controller = storage.controller
-    label, ending = names.snapshot(snapshot_id), names.snapshot_ending(snapshot_id)
-    if _was_flattened(storage, name, snapshot_id):
-        return
-    # Their names come again; on a node that is offline the old ones would stay and be taken for the new ones.
-    _require_online(storage, name, (node for one in controller.snapshots(name) for node in one.nodes))
-    revert(storage, name, snapshot_id, owner, undo, warn)
-    known = [one for one in controller.snapshots(name) if names.is_snapshot(one.name)]
-    copies = disk_snapshots.copies(controller.resource_definition(name))
-    for one in known:
-        if not names.same(one.name, label):
-            controller.delete_snapshot(name, one.name)
-    for other in copies:
-        if other != ending:
-            companions.drop(controller, storage.clock, name, other, storage.settings.instance)
-    # From here on a repetition does not find what it would revert to.
+    if not _lacks_only_the_end(storage, name, snapshot_id):
+        # Their names come again; on a node that is offline the old ones would stay and be taken for the new ones.
+        _require_online(storage, name, (node for one in controller.snapshots(name) for node in one.nodes))
+        revert(storage, name, snapshot_id, owner, undo, warn)
+    # When that snapshot is gone, a repetition does not find any more what it would revert to.
     controller.modify(name, {names.FLATTENED: f"{snapshot_id} {int(storage.clock.today())}"})
-    snapshots.delete(controller, name, known, label)
-    if ending in copies:
-        companions.drop(controller, storage.clock, name, ending, storage.settings.instance)
+    last, ending = names.snapshot(snapshot_id), names.snapshot_ending(snapshot_id)
+    known = [one.name for one in controller.snapshots(name) if names.is_snapshot(one.name)]
+    for label in sorted(known, key=lambda label: names.same(label, last)):
+        controller.delete_snapshot(name, label)
+    copies = disk_snapshots.copies(controller.resource_definition(name))
+    for other in sorted(copies, key=ending.__eq__):
+        companions.drop(controller, storage.clock, name, other, storage.settings.instance)
 
 
-def _was_flattened(storage: Storage, name: str, snapshot_id: int) -> bool:
-    """Whether an earlier run did it all, and only its answer was lost."""
-    definition = storage.controller.resource_definition(name)
-    noted, _, at = ("" if definition is None else definition.properties.get(names.FLATTENED, "")).partition(
-        " "
+def _lacks_only_the_end(storage: Storage, name: str, snapshot_id: int) -> bool:
+    """Whether a run that was cut short a moment ago has deleted the snapshot that was to become the image."""
+    controller = storage.controller
+    definition = controller.resource_definition(name)
+    noted = ("" if definition is None else definition.properties.get(names.FLATTENED, "")).split()
+    if len(noted) != 2 or noted[0] != str(snapshot_id):
+        return False
+    copy = names.companion(name, names.snapshot_ending(snapshot_id))
+    gone = (
+        snapshots.find(controller.snapshots(name), names.snapshot(snapshot_id)) is None
+        and controller.resource_definition(copy) is None
     )
-    if definition is None or noted != str(snapshot_id) or not at.isdigit():
-        return False
-    if storage.clock.today() - int(at) > _REPEATED:
-        return False
-    known = storage.controller.snapshots(name)
-    return not (any(names.is_snapshot(one.name) for one in known) or disk_snapshots.copies(definition))
+    return gone and storage.clock.today() - int(noted[1]) < _REPEATED
 
 
 # --- by rollback
@@ -135,6 +142,7 @@ def _roll_back(
             _give_back(storage, before, guard)
         except Error as failure:
             warn(f"{name} did not get back what it had before: {failure}")
+            controller.modify(name, {names.UNREVERTED: guard})
             raise _kept(name, guards, error) from error
         warn(f"{name} has what it had before, and {guard} is kept")
         raise
@@ -215,6 +223,7 @@ def _verify(storage: Storage, before: ResourceDefinition, wanted: Sequence[Size]
         raise ControllerError(f"{name} has {sizes} after the rollback, the snapshot {wanted[0]}")
     attach.wait_until_settled(controller, storage.clock, name, storage.settings.attach_timeout)
     now, past = _ours(after), _ours(before)
+    past.pop(names.UNREVERTED, None)
     wrong = {key: value for key, value in past.items() if now.get(key) != value}
     stale = [key for key in now if key not in past]
     if wrong or stale:
@@ -225,12 +234,12 @@ def _ours(definition: ResourceDefinition) -> dict[str, str]:
     return {key: value for key, value in definition.properties.items() if key.startswith(_OURS)}
 
 
-def _kept(name: str, guards: Sequence[str], error: Error) -> ControllerError:
-    return ControllerError(
-        f"{name} was not reverted: {error.what}",
+def _kept(name: str, guards: Sequence[str], error: Error) -> NotReverted:
+    return NotReverted(
+        f"{name} was not reverted, {' or '.join(guards) or 'no snapshot'} has what it had: {error.what}",
         details=error.details,
         reports=error.reports,
-        hint=f"its content before is in {' and '.join(guards) or 'no snapshot'}; revert it again once LINSTOR is well",
+        hint="revert it again once LINSTOR is well",
     )
 
 

@@ -7,6 +7,9 @@ from linstor_helper.onexml.reading import Node, parse
 from linstor_helper.onexml.records import Datastore, Disk, Host, Image, Vm
 from linstor_helper.units import Size
 
+_DISK_RESIZE = "29"
+"""ACTION of a history record that a resize has ended (VMActions.h)."""
+
 
 def parse_vm(document: bytes, origin: str = "the XML of the VM") -> Vm:
     """Reads a <VM>.  Raises UsageError, which names the element and the ``origin`` of the document."""
@@ -82,6 +85,7 @@ def vm_of(node: Node) -> Vm:
         system_tm="" if last is None else last.text("TM_MAD").strip(),
         host_ids={one.required("HOSTNAME"): one.number("HID") for one in history if one.text("HID")},
         stays=len(history),
+        resizes=sum(record.text("ACTION").strip() == _DISK_RESIZE for record in history),
         deploy_id=node.text("DEPLOY_ID").strip(),
         attributes={**template.scalars(), **({} if user_template is None else user_template.scalars())},
         snapshots=_snapshots_of(node),

@@ -144,6 +144,8 @@ class Vm(NamedTuple):
     attributes: Mapping[str, str]
     """What its owner and its template say of it; the owner's word, USER_TEMPLATE, counts more."""
 
+    resizes: int
+    """How many of those have ended only because a disk was resized."""
     snapshots: Mapping[tuple[int, int], int]
     """When a snapshot was asked for, in seconds since the epoch, by the ids of its disk and its own."""
 

@@ -21,7 +21,7 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     with context.locks.hold(names.companion(resource, names.EXPORT)), context.undo() as undo:
         # VMs may start with the image meanwhile.
         with context.locks.hold(resource):
-            exporting.announce(storage, resource)
+            exporting.announce(storage, resource, undo)
         exported = exporting.export(
             storage,
             resource,

@@ -29,6 +29,6 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
             context.log.warning,
             running=lifecycle.resizes_running(subject.vm.lcm_state),
             host=subject.call.location.host,
-            stay=f"{subject.vm.id}.{subject.vm.stays}",
+            stay=f"{subject.vm.id}.{subject.vm.stays - subject.vm.resizes}",
         )
     return ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from linstor_helper import attach, detaching, reverting
 from linstor_helper.actions.tm.disk import read_snapshot_call
+from linstor_helper.errors import NotReverted
 
 if TYPE_CHECKING:
     from linstor_helper.context import Context
@@ -18,7 +19,12 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     subject, snapshot_id = read_snapshot_call(context, args)
     warn = context.log.warning
     with context.locks.hold(subject.resource), context.undo() as undo:
-        reverting.revert(subject.storage, subject.resource, snapshot_id, subject.owner, undo, warn)
+        try:
+            reverting.revert(subject.storage, subject.resource, snapshot_id, subject.owner, undo, warn)
+        except NotReverted:
+            # The VM must not start on what is there now.
+            detaching.unlink(subject.storage, subject.resource, subject.call.location, warn)
+            raise
         # Nothing of this is taken back: the link was there before.
         attachment = attach.connect(
             subject.storage,
