@@ -17,7 +17,6 @@ from lab.one import Call, Image, LcmState, VirtualMachine, VmState
 from tests.actions.datastore.support import call as datastore_call
 from tests.actions.datastore.support import image_of
 from tests.actions.support import by_res, links, locks_left
-from tests.actions.tm.disks import grow, save, snapshot
 from tests.actions.tm.journeys import Domain, depart, directory, live, migrating
 from tests.actions.tm.support import (
     EXTENTS,
@@ -31,7 +30,6 @@ from tests.actions.tm.support import (
     remove,
     run,
     waiting,
-    write_disk,
 )
 
 
@@ -225,34 +223,6 @@ def failmigrate(cloud: Cloud, host: str, target: str) -> Scenes:
             migrating(cloud, vm, target)
             assert live(cloud, vm, "PRE").ok
             yield _of_vm(cloud, vm, partial(live, cloud, vm, "FAIL"))
-
-
-def snap_create(cloud: Cloud, host: str) -> Scenes:
-    while True:
-        vm = _at_rest(cloud, host)
-        yield _of_vm(cloud, vm, partial(snapshot, cloud, vm, "CREATE"))
-
-
-def snap_revert(cloud: Cloud, host: str) -> Scenes:
-    """The disk has changed since its snapshot, and has one more of what it is now."""
-    while True:
-        vm = _at_rest(cloud, host)
-        for number, text in enumerate((b"past", b"present")):
-            write_disk(cloud, vm, 0, text)
-            assert snapshot(cloud, vm, "CREATE", number).ok
-        yield _of_vm(cloud, vm, partial(snapshot, cloud, vm, "REVERT"))
-
-
-def resize(cloud: Cloud, host: str) -> Scenes:
-    while True:
-        vm = _at_rest(cloud, host)
-        yield _of_vm(cloud, vm, partial(grow, cloud, vm, 20))
-
-
-def cpds(cloud: Cloud, host: str) -> Scenes:
-    while True:
-        vm = _at_rest(cloud, host)
-        yield _of_vm(cloud, vm, partial(save, cloud, vm, f"saved-vm{vm.id}"))
 
 
 def _at_rest(cloud: Cloud, host: str) -> VirtualMachine:

@@ -39,26 +39,15 @@ ACTIONS: dict[str, tuple[Callable[..., Scenes], str, str]] = {
     "premigrate": (partial(scenes.premigrate, target="dave"), "bob", "1.28.0"),
     "postmigrate": (partial(scenes.postmigrate, target="dave"), "bob", "1.28.0"),
     "failmigrate": (partial(scenes.failmigrate, target="dave"), "bob", "1.29.1"),
-    "snap_create-LVM": (scenes.snap_create, "dave", "1.28.0"),
-    "snap_revert": (scenes.snap_revert, "dave", "1.28.0"),
-    "snap_revert-LVM": (scenes.snap_revert, "dave", "1.28.0"),
-    "resize-LVM": (scenes.resize, "dave", "1.28.0"),
-    "cpds-copied": (scenes.cpds, "dave", "1.28.0"),
 }
 """Scenes, the VM's host, and the version of the controller's API."""
 
 
-_LEAVES_ITS_SNAPSHOT = pytest.mark.xfail(strict=True, reason="a finished copy is not cleaned up after")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=_LEAVES_ITS_SNAPSHOT) if name == "cpds-copied" else name for name in ACTIONS],
-)
+@pytest.mark.parametrize("name", ACTIONS)
 def test_again(make_cloud: CloudMaker, name: str) -> None:
     """Twice is once; and a driver that was killed anywhere finishes when it runs again."""
     make, host, rest_version = ACTIONS[name]
-    provider = "FILE_THIN" if "copied" in name else "LVM" if "LVM" in name else "LVM_THIN"
+    provider = "FILE_THIN" if "copied" in name else "LVM_THIN"
     cloud = make_cloud(rest_version=rest_version, provider=provider, sync_seconds=0.0)
     prepared = make(cloud, host)
     undisturbed = next(prepared)

@@ -9,10 +9,8 @@ import pytest
 
 from lab.cloud import Cloud
 from lab.controller.codes import ApiError
-from lab.controller.faults import CALL_AFTER
 from lab.one import Call, Image
 from tests.actions.support import assert_nothing_left, by_res, content, properties, resources
-from tests.actions.tm.datastores import strike
 from tests.actions.tm.disks import (
     COPIES,
     KINDS,
@@ -164,30 +162,6 @@ def test_a_linstor_that_empties_what_it_rolls_back(
         assert "update LINSTOR to 1.32.3 or newer" in attempt.user_error
         assert text_of(cloud, image) == b"third."
     assert points(cloud, image.source) == [0, 1]
-
-
-# Where a run ends: after the guard, after the roll-back, between the deletions of snapshots, after the mark.
-@pytest.mark.parametrize(
-    ("method", "path", "nth"),
-    [
-        ("POST", "/snapshots$", 1),
-        ("POST", "/snapshot-rollback/", 1),
-        ("PUT", "", 1),
-        ("DELETE", "/snapshots/", 4),
-    ],
-)
-def test_a_flattening_that_is_killed(cloud: Cloud, method: str, path: str, nth: int) -> None:
-    image = with_history(
-        cloud, ready_image(cloud, persistent=True), b"first.", b"second", b"third.", b"fourth"
-    )
-    fault = cloud.controller.faults.add(CALL_AFTER, method=method, path=path, nth=nth, callback=strike(cloud))
-    assert not snap(cloud, "flatten", image, 1).ok
-    assert fault.hits == 1
-    cloud.controller.faults.clear()
-    done(snap(cloud, "flatten", image, 1))
-    assert text_of(cloud, image) == b"second"
-    assert points(cloud, image.source) == []
-    assert_nothing_left(cloud, image.source)
 
 
 # --- deletion
