@@ -26,13 +26,7 @@ CASES: dict[str, tuple[dict[str, object], Callable[..., Scenes]]] = {
 }
 
 
-_OPEN = pytest.mark.xfail(strict=True, reason="a finished copy is not cleaned up after")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=_OPEN) if name in ("save snapshot", "save live") else name for name in CASES],
-)
+@pytest.mark.parametrize("name", CASES)
 def test_again(make_cloud: CloudMaker, name: str) -> None:
     options, make = CASES[name]
     cloud = make_cloud(**options)

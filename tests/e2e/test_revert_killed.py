@@ -34,12 +34,7 @@ CASES: dict[str, tuple[dict[str, object], Make, int]] = {
 """Options of the cloud, scenes, and the snapshot whose content comes back."""
 
 
-_OPEN = pytest.mark.xfail(strict=True, reason="a copy that is gone is still on the list of companions")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=_OPEN) if name == "flatten LVM" else name for name in CASES]
-)
+@pytest.mark.parametrize("name", CASES)
 def test_again(make_cloud: CloudMaker, name: str) -> None:
     options, make, number = CASES[name]
     cloud = make_cloud(**options)

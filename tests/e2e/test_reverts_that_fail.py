@@ -63,7 +63,6 @@ TROUBLES: dict[str, tuple[str, Trouble]] = {
 
 
 _OPEN = {
-    "restore all for long": "the link stays on a volume without content",
     "copy": "the message does not tell of the guard",
 }
 
