@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from functools import partial
+from pathlib import Path
 from typing import Callable
 
 import pytest
 
 from lab.cloud import Cloud
-from tests.actions.tm.disks import COPIES, KINDS
+from lab.controller.faults import CALL_BEFORE
+from tests.actions.tm.disks import COPIES, KINDS, log, points
 from tests.actions.tm.support import CloudMaker
 from tests.e2e import disk_scenes
 from tests.e2e.kills import LIVE, PLANS, killed
@@ -53,3 +57,34 @@ def _wait_until_thawed(cloud: Cloud) -> None:
     while cloud.hosts.frozen_domains() and time.monotonic() < give_up:
         time.sleep(0.02)
     assert cloud.hosts.frozen_domains() == set()
+
+
+# While the agent freezes the guest; when the driver knows that it is frozen.
+@pytest.mark.parametrize("moment", ["freezing", "frozen"])
+def test_the_session_with_the_host_breaks(cloud: Cloud, moment: str) -> None:
+    """The snapshot is taken, and nobody takes it for more than it is."""
+    prepared = disk_scenes.create_live(cloud)
+    scene = next(prepared)
+    if moment == "freezing":
+        cloud.hosts.domains.watchers.append(lambda one: one.action == "freeze" and _kill_ssh(cloud))
+    else:
+        cloud.controller.faults.add(
+            CALL_BEFORE, method="POST", path="/snapshots$", callback=lambda *_: _kill_ssh(cloud)
+        )
+    call = scene.run()
+    assert (call.rc, call.stderr) == (0, "")
+    _wait_until_thawed(cloud)
+    assert [one.action for one in cloud.hosts.domains.calls][:2] == ["freeze", "thaw"]
+    assert points(cloud, f"OpenNebula-{scene.token}") == [0]
+    assert "is crash-consistent" in log(cloud)
+    assert "is file-system-consistent" not in log(cloud)
+
+
+def _kill_ssh(cloud: Cloud) -> None:
+    """The client; what it has begun on the host goes on."""
+    killed_ones = []
+    for pid in cloud.one.executor.running():
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+            killed_ones.append(child)
+    assert killed_ones
