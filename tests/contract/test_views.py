@@ -79,14 +79,21 @@ def test_a_snapshot() -> None:
                 {"volume_number": 1, "size_kib": 8},
                 {"volume_number": 0, "size_kib": 4},
             ],
+            "snapshots": [
+                {"node_name": "bob", "create_timestamp": 1_700_000_002_000},
+                {"node_name": "alice", "create_timestamp": 1_700_000_001_500},
+            ],
+            "snapshot_definition_props": {"Aux/one/asked": "VM 1"},
         }
     )
-    assert shown == ("s1", ("bob", "alice"), frozenset({"SUCCESSFUL"}), (Size(4096), Size(8192)))
+    assert shown.name == "s1" and shown.nodes == ("bob", "alice")
+    assert shown.sizes == (Size(4096), Size(8192))
+    assert (shown.taken_at, shown.note) == (1_700_000_001.5, "VM 1")
     assert shown.usable
     assert not shown._replace(flags=frozenset({"SUCCESSFUL", "DELETE"})).usable
     assert not shown.by_rollback
     assert shown._replace(flags=frozenset({"SUCCESSFUL", "SAFETY_SNAPSHOT"})).by_rollback
-    assert views.snapshot({"name": "s1"}) == ("s1", (), frozenset(), ())
+    assert views.snapshot({"name": "s1"}) == ("s1", (), frozenset(), (), None, "")
 
 
 def test_the_state_of_the_view_is_newer() -> None:
