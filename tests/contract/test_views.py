@@ -86,7 +86,8 @@ def test_a_snapshot() -> None:
             "snapshot_definition_props": {"Aux/one/asked": "VM 1"},
         }
     )
-    assert shown.name == "s1" and shown.nodes == ("bob", "alice")
+    assert shown.name == "s1"
+    assert shown.nodes == ("bob", "alice")
     assert shown.sizes == (Size(4096), Size(8192))
     assert (shown.taken_at, shown.note) == (1_700_000_001.5, "VM 1")
     assert shown.usable
