@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from linstor_helper import quiesce, settings, vm_disks
+from linstor_helper import disk_snapshots, quiesce, settings, vm_disks
 from linstor_helper.call import DiskCall, expect, number, read_disk_call
 from linstor_helper.disk_snapshots import Asked
 from linstor_helper.names import Owner
@@ -82,3 +82,20 @@ def quiet(context: Context, subject: Subject, what: str) -> Quiet:
         return undisturbed
     host, domain = subject.call.location.host, subject.vm.deploy_id
     return partial(quiesce.quiesced, subject.storage.hosts, host, domain, tell, context.log.warning)
+
+
+def take_snapshot(context: Context, args: Sequence[str], *, running: bool) -> None:
+    """Takes a snapshot of a disk whose VM is ``running`` or not."""
+    subject, snapshot_id = read_snapshot_call(context, args)
+    with context.locks.hold(subject.resource), context.undo() as undo:
+        disk_snapshots.create(
+            subject.storage,
+            subject.resource,
+            snapshot_id,
+            subject.owner,
+            undo,
+            context.log.warning,
+            asked=subject.asked(snapshot_id),
+            limit=subject.settings.snapshot_limit,
+            quiet=quiet(context, subject, f"snapshot {snapshot_id}") if running else nullcontext,
+        )

@@ -6,24 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from linstor_helper import disk_snapshots
-from linstor_helper.actions.tm.disk import read_snapshot_call
+from linstor_helper.actions.tm.disk import take_snapshot
 
 if TYPE_CHECKING:
     from linstor_helper.context import Context
 
 
 def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
-    subject, snapshot_id = read_snapshot_call(context, args)
-    with context.locks.hold(subject.resource), context.undo() as undo:
-        disk_snapshots.create(
-            subject.storage,
-            subject.resource,
-            snapshot_id,
-            subject.owner,
-            undo,
-            context.log.warning,
-            asked=subject.asked(snapshot_id),
-            limit=subject.settings.snapshot_limit,
-        )
+    take_snapshot(context, args, running=False)
     return ""
