@@ -124,7 +124,8 @@ def _roll_back(
     resources = controller.placement(name)
     _refuse_defective(storage, before, target, resources)
     guards = [one.name for one in known if names.is_guard_snapshot(one.name) or one.by_rollback]
-    readable = any(attach.usable(one) for one in resources)
+    guard = _only_guard(before, known)
+    readable = guard == "" and any(attach.usable(one) for one in resources)
     if readable or not guards:
         guard = names.guard_snapshot()
         snapshots.take(storage, name, guard, warn)
@@ -133,9 +134,9 @@ def _roll_back(
         _apply(storage, name, target.name)
         _verify(storage, before, target.sizes)
     except Error as error:
-        if not readable:
+        if not guard:
             raise _kept(name, guards, error) from error
-        if not isinstance(error, UnknownOutcome) and _is_untouched(controller, name, resources):
+        if readable and not isinstance(error, UnknownOutcome) and _is_untouched(controller, name, resources):
             controller.delete_snapshot(name, guard)
             raise
         try:
@@ -149,6 +150,13 @@ def _roll_back(
     for one in controller.snapshots(name):
         if names.is_guard_snapshot(one.name) or one.by_rollback:
             controller.delete_snapshot(name, one.name)
+
+
+def _only_guard(before: ResourceDefinition, known: Sequence[Snapshot]) -> str:
+    """The snapshot that has what the volume lost in an earlier revert; empty when it has lost nothing."""
+    label = before.properties.get(names.UNREVERTED, "")
+    found = snapshots.find(known, label)
+    return label if found is not None and found.usable else ""
 
 
 def _give_back(storage: Storage, before: ResourceDefinition, guard: str) -> None:
@@ -294,7 +302,17 @@ def _revert_by_copies(
     if definition is not None:
         volumes.discard(controller, clock, name, storage.settings.attach_timeout)
     wanted = Wanted(name, owner, in_place=True, more={names.COMPANIONS: listed})
-    copying.copy(storage, origin, wanted, undo, warn)
+    try:
+        copying.copy(storage, origin, wanted, undo, warn)
+    except Error as error:
+        try:
+            copying.copy(storage, guard, wanted, undo, warn)
+        except Error as failure:
+            warn(f"{name} did not get back what it had before: {failure}")
+            raise _kept(name, [guard], error) from error
+        undo.commit()
+        warn(f"{name} has what it had before, and {guard} is kept")
+        raise
     # From here on it is the volume that stays.
     undo.commit()
     companions.drop(controller, clock, name, names.GUARD, storage.settings.instance)

@@ -62,20 +62,7 @@ TROUBLES: dict[str, tuple[str, Trouble]] = {
 """Kinds of storage, and what happens."""
 
 
-_OPEN = {
-    "copy": "the message does not tell of the guard",
-}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=_OPEN[name]))
-        if name in _OPEN
-        else name
-        for name in TROUBLES
-    ],
-)
+@pytest.mark.parametrize("name", TROUBLES)
 def test_content_is_kept(make_cloud: CloudMaker, name: str) -> None:
     kind, trouble = TROUBLES[name]
     cloud = make_cloud(**KINDS[kind])
