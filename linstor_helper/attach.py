@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Callable, NamedTuple
 
-from linstor_helper import host_commands, obstacles
+from linstor_helper import contents, host_commands, obstacles
 from linstor_helper.errors import ControllerUnavailable, NotFoundError, NotReadyError, UnknownOutcome
 from linstor_helper.host_commands import by_res
 from linstor_helper.location import Location
@@ -76,6 +76,8 @@ def ensure_attached(
     """
     controller, clock = storage.controller, storage.clock
     known = controller.resources(name) if resources is None else resources
+    contents.require(name, known)
+    contents.require_replica(controller, name, known)
     deployed = obstacles.wait_until_free(
         controller, clock, name, host, known, storage.settings.attach_timeout, shared=shared
     )

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Callable, NamedTuple
 
-from linstor_helper import detaching, filling, names, snapshots, transfer, volumes
+from linstor_helper import contents, detaching, filling, names, snapshots, transfer, volumes
 from linstor_helper.errors import CannotClone, CannotSnapshot, NoSpaceError, NotFoundError
 from linstor_helper.names import Owner
 from linstor_helper.ports import ResourceDefinition, Snapshot, Warn
@@ -137,10 +137,7 @@ def _require(storage: Storage, source: str) -> ResourceDefinition:
 
 
 def _clone(storage: Storage, original: ResourceDefinition, wanted: Wanted, undo: Undo) -> None:
-    moves = _moves(storage, original, wanted)
-    if moves and not transfer.has_clones(storage.controller.placement(original.name)):
-        # LINSTOR notices only when it has begun, and leaves a definition behind.
-        raise CannotClone(f"{original.name} is on storage without clones")
+    contents.require(original.name, storage.controller.resources(original.name))
     volumes.ensure_clone(
         storage.controller,
         storage.clock,
@@ -148,7 +145,7 @@ def _clone(storage: Storage, original: ResourceDefinition, wanted: Wanted, undo:
         wanted.name,
         wanted.owner,
         undo,
-        group=storage.settings.resource_group if moves else None,
+        group=storage.settings.resource_group if _moves(storage, original, wanted) else None,
         grow_to=wanted.size if wanted.size > original.sizes[0] else None,
         adopt=wanted.adopt,
         dependent=wanted.dependent,

@@ -112,7 +112,7 @@ class ControllerError(Error):
 
 
 class NotReverted(ControllerError):
-    """A volume may have neither the content that it had nor that of its snapshot; a snapshot of it has the former."""
+    """A volume may have neither the content that it had nor that of its snapshot; its guard has the former."""
 
 
 class ControllerUnavailable(Error):

@@ -34,13 +34,12 @@ class Exported(NamedTuple):
     """Of the disk that it holds."""
 
 
-def announce(storage: Storage, resource: str, undo: Undo) -> None:
+def announce(storage: Storage, resource: str) -> None:
     """Notes that there will be a copy of the image.  Raises NotFoundError when there is no image."""
     controller = storage.controller
     definition = controller.resource_definition(resource)
     if definition is None:
         raise NotFoundError(f"LINSTOR has no resource {resource}")
-    undo.push(f"a companion of {resource}", lambda: companions.forget(controller, resource, names.EXPORT))
     companions.add(controller, definition, names.EXPORT)
 
 

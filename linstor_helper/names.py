@@ -37,7 +37,8 @@ COMPANIONS = PREFIX + "companions"
 """On a volume: the endings of the names of further volumes that belong to it and go with it, separated by blanks."""
 
 UNREVERTED = PREFIX + "unreverted"
-"""On a volume that lost its content in a revert that failed: the snapshot that has it."""
+"""On the resources of a volume that lost its content in a revert that failed: the snapshot that has it.  Resources that
+are made anew, by the next revert or by hand, are without it."""
 
 ZERO_FROM = PREFIX + "zero-from"
 """On a volume that grows: from which byte on it may show old content, and which VM, in which of its stays, has it."""
@@ -57,7 +58,7 @@ PROTOCOL = "DrbdOptions/Net/protocol"
 SHARING = (TWO_PRIMARIES, PROTOCOL, SHARED)
 """What makes a volume one that several VMs may have open for writing."""
 
-NOT_FOR_COPIES = (TWO_PRIMARIES, MIGRATION, SHARED, COMPANIONS, FLATTENED, UNREVERTED, ZERO_FROM)
+NOT_FOR_COPIES = (TWO_PRIMARIES, MIGRATION, SHARED, COMPANIONS, FLATTENED, ZERO_FROM)
 """What a clone must not take along from its origin."""
 
 

@@ -62,6 +62,8 @@ class Resource(NamedTuple):
     """What can be used of volume 0 on this node; None while not deployed.  Devices are rounded up to whole extents."""
     uuid: str = ""
     """Another one for each resource that was made, also when it has the place of one that was deleted."""
+    unreverted: str = ""
+    """The snapshot that has the content of the volume, when this resource was made by a revert that failed."""
 
     @property
     def deleting(self) -> bool:
@@ -92,7 +94,7 @@ class Snapshot(NamedTuple):
     taken_at: float | None = None
     """Seconds since the epoch, by the controller's clock; None while it is not finished."""
     note: str = ""
-    """What was noted when it was taken; LINSTOR before 1.33 forgets that."""
+    """What was noted when it was taken; LINSTOR before 1.32 forgets that."""
 
     @property
     def by_rollback(self) -> bool:
@@ -201,6 +203,9 @@ class Controller(Protocol):
 
     def modify(self, name: str, properties: Mapping[str, str], drop: Sequence[str] = ()) -> None:
         """Sets and removes properties of a resource definition."""
+
+    def mark_unreverted(self, name: str, node: str, snapshot: str) -> None:
+        """Notes on a resource that it has lost its content, and which snapshot has it."""
 
     def resize(self, name: str, size: Size) -> None:
         """Grows volume 0 on all replicas.  Never shrinks."""

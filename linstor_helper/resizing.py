@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Callable
 
-from linstor_helper import attach, device_formats, host_commands, names, transfer, volumes
+from linstor_helper import attach, contents, device_formats, host_commands, names, transfer, volumes
 from linstor_helper.errors import (
     ControllerUnavailable,
     HostUnreachable,
@@ -41,12 +41,12 @@ def grow(
     *,
     running: bool,
     host: str,
-    stay: str,
+    stay: Callable[[], str],
 ) -> None:
     """Grows a volume to ``size``, on every replica, also while its VM on ``host`` has it open.
 
     What is new reads as zeros.  A qcow2 header on the device gets the new size, too; that of a VM that is ``running``
-    is the hypervisor's to change.  ``stay`` is another one after each start of the VM.
+    is the hypervisor's to change.  ``stay`` tells what is another one after each start of the VM.
     Raises RefusedError when the volume is larger already, NotReadyError with each replica that is not up to date, and
     nothing has changed then.
     """
@@ -62,9 +62,10 @@ def grow(
     lagging = any(one.size is not None and one.size < before for one in replicas)
     if wanted is None and (lagging or definition.resizing):
         wanted = Size(before.bytes + _A_LITTLE.bytes)
-    begin = _begin_of_new_part(definition, replicas, wanted, stay, warn)
+    now = "" if transfer.reads_as_zeros(replicas) else stay()
+    begin = _begin_of_new_part(definition, replicas, wanted, now, warn)
     if begin is not None:
-        controller.modify(name, {names.ZERO_FROM: f"{begin} {stay}"})
+        controller.modify(name, {names.ZERO_FROM: f"{begin} {now}"})
         undo.push(
             f"the new part of {name} may show old content",
             lambda: _zero(storage, name, begin, undo, host, running),
@@ -116,6 +117,7 @@ def _up_to_date(storage: Storage, name: str) -> Sequence[Resource]:
         ]
         if not any(one.disk_state == "Inconsistent" and not one.silent for one in unfit):
             break
+    contents.require(name, resources)
     if bad:
         raise NotReadyError(
             f"{name} cannot grow: {'; '.join(bad)}",

@@ -70,17 +70,6 @@ def revert(storage: Storage, name: str, snapshot_id: int, owner: Owner, undo: Un
         _revert_by_copies(storage, name, definition, known, snapshot_id, owner, undo, warn)
 
 
-def require_content(storage: Storage, name: str) -> None:
-    """Raises NotReverted when a revert that failed has left the volume without its content."""
-    definition = storage.controller.resource_definition(name)
-    guard = "" if definition is None else definition.properties.get(names.UNREVERTED, "")
-    if guard:
-        raise NotReverted(
-            f"{name} has lost its content in a revert that failed",
-            hint=f"its snapshot {guard} has it; revert the disk again, to any snapshot",
-        )
-
-
 def flatten(storage: Storage, name: str, snapshot_id: int, owner: Owner, undo: Undo, warn: Warn) -> None:
     """As ``revert``, and then all snapshots that OpenNebula asked for go, that one last."""
     controller = storage.controller
@@ -124,39 +113,52 @@ def _roll_back(
     resources = controller.placement(name)
     _refuse_defective(storage, before, target, resources)
     guards = [one.name for one in known if names.is_guard_snapshot(one.name) or one.by_rollback]
-    guard = _only_guard(before, known)
-    readable = guard == "" and any(attach.usable(one) for one in resources)
-    if readable or not guards:
+    guard = ""
+    if any(attach.usable(one) for one in resources) or not guards:
         guard = names.guard_snapshot()
-        snapshots.take(storage, name, guard, warn)
-        guards.append(guard)
+        snapshots.take(storage, name, guard, warn, content_matters=False)
+    # What an earlier revert has taken from the volume is in the guard of that one.
+    lost = next((one.unreverted for one in resources if one.unreverted), "")
+    truth = [one for one in dict.fromkeys([lost, guard]) if one] or guards
     try:
         _apply(storage, name, target.name)
         _verify(storage, before, target.sizes)
     except Error as error:
-        if not guard:
-            raise _kept(name, guards, error) from error
-        if readable and not isinstance(error, UnknownOutcome) and _is_untouched(controller, name, resources):
+        if guard and not isinstance(error, UnknownOutcome) and _is_untouched(controller, name, resources):
             controller.delete_snapshot(name, guard)
             raise
         try:
+            if not guard:
+                raise
             _give_back(storage, before, guard)
         except Error as failure:
             warn(f"{name} did not get back what it had before: {failure}")
-            controller.modify(name, {names.UNREVERTED: guard})
-            raise _kept(name, guards, error) from error
-        warn(f"{name} has what it had before, and {guard} is kept")
+            _mark(storage, name, lost or truth[0], warn)
+            raise _kept(name, truth, error) from error
+        if lost:
+            _mark(storage, name, lost, warn)
+            raise _kept(name, truth, error) from error
+        warn(f"{name} has what it had before")
+        _drop_guards(controller, name)
         raise
+    _drop_guards(controller, name)
+
+
+def _drop_guards(controller: Controller, name: str) -> None:
+    """LINSTOR would go back to a safety snapshot of its own as soon as a node reconnects."""
     for one in controller.snapshots(name):
         if names.is_guard_snapshot(one.name) or one.by_rollback:
             controller.delete_snapshot(name, one.name)
 
 
-def _only_guard(before: ResourceDefinition, known: Sequence[Snapshot]) -> str:
-    """The snapshot that has what the volume lost in an earlier revert; empty when it has lost nothing."""
-    label = before.properties.get(names.UNREVERTED, "")
-    found = snapshots.find(known, label)
-    return label if found is not None and found.usable else ""
+def _mark(storage: Storage, name: str, guard: str, warn: Warn) -> None:
+    """Keeps everybody from using what is there now."""
+    try:
+        for one in storage.controller.resources(name):
+            if not one.diskless:
+                storage.controller.mark_unreverted(name, one.node, guard)
+    except Error as error:
+        warn(f"{name} is not marked as a volume without its content: {error}")
 
 
 def _give_back(storage: Storage, before: ResourceDefinition, guard: str) -> None:
@@ -187,9 +189,7 @@ def _apply(storage: Storage, name: str, label: str) -> None:
     """
     controller, clock = storage.controller, storage.clock
     if _has_no_resources(storage, name):
-        controller.rebuild(name, label)
-        with suppress(NoSpaceError):
-            controller.place(name)
+        _rebuild(controller, name, label)
         return
     try:
         volumes.retry_while_in_use(
@@ -198,7 +198,7 @@ def _apply(storage: Storage, name: str, label: str) -> None:
     except UnknownOutcome:
         for left in attempts(clock, storage.settings.timeout, first=1.0):
             if _has_no_resources(storage, name):
-                controller.rebuild(name, label)
+                _rebuild(controller, name, label)
                 return
             try:
                 # LINSTOR may still be at the first one, which this one is told; twice comes out as once.
@@ -207,6 +207,13 @@ def _apply(storage: Storage, name: str, label: str) -> None:
             except Error as error:
                 if left == 0.0 or not isinstance(error, (NotReadyError, InUseError, ControllerUnavailable)):
                     raise UnknownOutcome(error.what, details=error.details, reports=error.reports) from error
+
+
+def _rebuild(controller: Controller, name: str, label: str) -> None:
+    controller.rebuild(name, label)
+    # Only the nodes of the snapshot have it now; a replica less is better than no volume.
+    with suppress(NoSpaceError):
+        controller.place(name)
 
 
 def _has_no_resources(storage: Storage, name: str) -> bool:
@@ -231,7 +238,6 @@ def _verify(storage: Storage, before: ResourceDefinition, wanted: Sequence[Size]
         raise ControllerError(f"{name} has {sizes} after the rollback, the snapshot {wanted[0]}")
     attach.wait_until_settled(controller, storage.clock, name, storage.settings.attach_timeout)
     now, past = _ours(after), _ours(before)
-    past.pop(names.UNREVERTED, None)
     wrong = {key: value for key, value in past.items() if now.get(key) != value}
     stale = [key for key in now if key not in past]
     if wrong or stale:
@@ -247,7 +253,7 @@ def _kept(name: str, guards: Sequence[str], error: Error) -> NotReverted:
         f"{name} was not reverted, {' or '.join(guards) or 'no snapshot'} has what it had: {error.what}",
         details=error.details,
         reports=error.reports,
-        hint="revert it again once LINSTOR is well",
+        hint=f"{error.hint or 'mend what LINSTOR complains about'}; revert it again, or see docs/troubleshooting.md",
     )
 
 
@@ -306,6 +312,10 @@ def _revert_by_copies(
         copying.copy(storage, origin, wanted, undo, warn)
     except Error as error:
         try:
+            # What is there may already look like the volume.
+            volumes.discard_made(
+                controller, clock, name, storage.settings.instance, storage.settings.attach_timeout
+            )
             copying.copy(storage, guard, wanted, undo, warn)
         except Error as failure:
             warn(f"{name} did not get back what it had before: {failure}")

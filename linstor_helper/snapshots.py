@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Callable
 
-from linstor_helper import volumes
+from linstor_helper import contents, volumes
 from linstor_helper.errors import (
     CannotSnapshot,
     ConflictError,
@@ -38,16 +38,26 @@ def find(known: Sequence[Snapshot], label: str) -> Snapshot | None:
 
 
 def take(
-    storage: Storage, name: str, label: str, warn: Warn, quiet: Quiet = nullcontext, note: str = ""
+    storage: Storage,
+    name: str,
+    label: str,
+    warn: Warn,
+    quiet: Quiet = nullcontext,
+    note: str = "",
+    *,
+    content_matters: bool = True,
 ) -> None:
     """Takes a snapshot of a volume and makes sure that LINSTOR has it.
 
     Replicas that still sync are waited for a while, before anybody is kept quiet.  One whose node is offline or being
     evacuated has no part in it; that is warned of.
+    ``content_matters``: False keeps what is there, whatever it is.
     Raises CannotSnapshot, NotReadyError while a replica is not up to date, ConflictError when the name is taken.
     """
     controller = storage.controller
     resources = _wait_until_synced(storage, name)
+    if content_matters:
+        contents.require(name, resources)
     try:
         with quiet():
             controller.take_snapshot(name, label, note)

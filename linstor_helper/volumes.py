@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Callable, TypeVar
 
-from linstor_helper import names
+from linstor_helper import names, transfer
 from linstor_helper.errors import (
+    CannotClone,
     ConflictError,
     ControllerError,
     ControllerUnavailable,
@@ -102,6 +103,9 @@ def ensure_clone(
     with a new copy before it counts as complete; ``timeout`` is in seconds.
     Raises CannotClone when the provider has no clones.
     """
+    if group is not None and not transfer.has_clones(controller.placement(source)):
+        # LINSTOR notices only when it has begun, and leaves a definition behind.
+        raise CannotClone(f"{source} is on storage without clones")
     mark = names.complete_mark(name)
     known = {**owner.properties(), **more}
     properties = known if finish else {**known, **mark}
@@ -159,9 +163,7 @@ def ensure_restored(
     finish: Callable[[], None] | None = None,
 ) -> None:
     """Makes sure that ``name`` is a complete copy of ``source`` as it was at a snapshot, on the nodes and in the pools
-    of that, in the resource group ``group``.
-
-    A new copy is removed by ``undo``.  ``grow_to``, ``adopt``, ``more`` and ``finish`` are those of ``ensure_clone``.
+    of that, in the resource group ``group``.  A new copy is removed by ``undo``.  ``grow_to``, ``adopt``, ``more`` and ``finish`` are those of ``ensure_clone``.
     """
 
     def restore() -> bool:
@@ -331,9 +333,7 @@ def _discard_if_unfinished(controller: Controller, name: str, owner: Owner) -> N
 
 
 def _is_unfinished(existing: ResourceDefinition, owner: Owner) -> bool:
-    """Whether it is our own work without its mark.
-
-    A mark with another's name came along with the content of a copy that was cut short."""
+    """Whether it is our own work without its mark; one with another's name came along with copied content."""
     known = existing.properties
     if known.get(names.INSTANCE) != owner.instance or names.is_complete(existing.name, known):
         return False

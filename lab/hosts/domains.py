@@ -8,6 +8,7 @@ for its turn is given up after 30 s. A frozen guest's agent refuses to freeze on
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -60,8 +61,9 @@ class AgentCall:
 
 
 class _Domain:
-    def __init__(self, guests: Mapping[int, Guest]) -> None:
+    def __init__(self, guests: Mapping[int, Guest], number: int) -> None:
         self.guests = guests
+        self.number = number
         self.agent_job = threading.Lock()
         self.ended = False
 
@@ -92,6 +94,7 @@ class Domains:
         self.watchers: list[Callable[[AgentCall], object]] = []
         self._domains: dict[tuple[str, str], _Domain] = {}
         self._agents: dict[str, Agent] = {}
+        self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._closing = threading.Event()
 
@@ -108,7 +111,7 @@ class Domains:
             if disk in guests:
                 guests[disk].cache = cache
         with self._lock:
-            self._domains[host, name] = _Domain(guests)
+            self._domains[host, name] = _Domain(guests, next(self._numbers))
 
     def shut_down(self, host: str, name: str) -> None:
         """The guest's system writes back what it has in memory. Raises OSError when it can not: BlockingIOError in
@@ -136,6 +139,11 @@ class Domains:
     def state(self, host: str, name: str) -> str:
         """``running`` or ``shut off``. Raises KeyError for an unknown domain, as do ``freeze`` and ``thaw``."""
         return "running" if self._domains[host, name].running else "shut off"
+
+    def number(self, host: str, name: str) -> int | None:
+        """Another one for each start; None for a domain that is shut off. Raises KeyError."""
+        domain = self._domains[host, name]
+        return domain.number if domain.running else None
 
     def frozen(self) -> set[str]:
         """Names of the running domains with a frozen file system."""

@@ -61,6 +61,8 @@ def answer(domains: Domains, host: str, command: str, name: str) -> tuple[int, s
             return 0, f"Froze {domains.freeze(host, name)} filesystem(s)\n\n", ""
         if command == "domfsthaw":
             return 0, f"Thawed {domains.thaw(host, name)} filesystem(s)\n\n", ""
+        if command == "domid":
+            return 0, f"{domains.number(host, name) or '-'}\n\n", ""
         return 0, f"{domains.state(host, name)}\n\n", ""
     except KeyError:
         complaint = f"error: Domain not found: no domain with matching name '{name}'"

@@ -71,6 +71,12 @@ class Resources(Definitions):
         self._settle(self._remove(name, self._client.volume_dfn_delete, name, 0), about)
         self._deploy(name, snapshot, name)
 
+    def mark_unreverted(self, name: str, node: str, snapshot: str) -> None:
+        """Raises NotFoundError."""
+        call = self._client.resource_modify
+        about = {"resource": name, "node": node}
+        self._change(call, node, name, {names.UNREVERTED: snapshot}, about=about)
+
     # --- two primaries
 
     def let_migrate(self, name: str, source: str, target: str, *, clients: bool) -> None:

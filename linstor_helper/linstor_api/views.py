@@ -65,6 +65,7 @@ def resource(data: Mapping[str, Any]) -> Resource:
         tuple(sorted(p for p, one in (drbd.get("connections") or {}).items() if not one.get("connected"))),
         _usable(volume),
         data.get("uuid", ""),
+        (data.get("props") or {}).get(names.UNREVERTED, ""),
     )
 
 

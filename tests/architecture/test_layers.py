@@ -31,6 +31,7 @@ LAYERS = {
     3: {
         "attach",
         "companions",
+        "contents",
         "copying",
         "detaching",
         "device_formats",

@@ -193,8 +193,8 @@ def snapshot_bill(cloud: Cloud) -> Bill:
 @pytest.mark.parametrize(
     ("rest_version", "requests"),
     [
-        ("1.28.0", (5, 5, 18, 8, 17, 14, 3, 7, 7, 17, 24, 3, 14)),
-        ("1.29.1", (5, 5, 16, 6, 17, 14, 3, 7, 7, 15, 22, 3, 14)),
+        ("1.28.0", (5, 5, 18, 9, 17, 14, 3, 7, 7, 17, 24, 3, 15)),
+        ("1.29.1", (5, 5, 16, 7, 17, 14, 3, 7, 7, 15, 22, 3, 15)),
     ],
 )
 def test_requests_of_snapshots_and_copies(

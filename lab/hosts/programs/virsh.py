@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stands for virsh on a host: ``virsh -c qemu:///system domfsfreeze|domfsthaw|domstate DOMAIN``.
+"""Stands for virsh on a host: ``virsh -c qemu:///system domfsfreeze|domfsthaw|domid|domstate DOMAIN``.
 
 The domains are the system's; without -c an ordinary user's virsh asks the session's libvirt, which has none.
 """
@@ -11,7 +11,7 @@ import socket
 import sys
 
 SYSTEM, SESSION = "qemu:///system", "qemu:///session"
-COMMANDS = ("domfsfreeze", "domfsthaw", "domstate")
+COMMANDS = ("domfsfreeze", "domfsthaw", "domid", "domstate")
 
 
 class Failed(Exception):

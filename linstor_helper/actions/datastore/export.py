@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from linstor_helper import answers, exporting, names
 from linstor_helper.call import number, read_image_call
+from linstor_helper.storage import Storage
 
 if TYPE_CHECKING:
     from linstor_helper.context import Context
@@ -21,7 +23,8 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
     with context.locks.hold(names.companion(resource, names.EXPORT)), context.undo() as undo:
         # VMs may start with the image meanwhile.
         with context.locks.hold(resource):
-            exporting.announce(storage, resource, undo)
+            exporting.announce(storage, resource)
+        undo.push(f"a companion of {resource}", partial(_forget, context, storage, resource))
         exported = exporting.export(
             storage,
             resource,
@@ -31,6 +34,10 @@ def run(context: Context, args: Sequence[str], stdin: BinaryIO) -> str:
             undo,
             context.log.warning,
         )
-        with context.locks.hold(resource):
-            exporting.forget(storage, resource)
+        _forget(context, storage, resource)
         return answers.import_info(exported.location, exported.md5, exported.size, exported.format)
+
+
+def _forget(context: Context, storage: Storage, resource: str) -> None:
+    with context.locks.hold(resource):
+        exporting.forget(storage, resource)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from linstor_helper import attach, detaching, host_commands, lifecycle, reverting, vm_disks
+from linstor_helper import attach, detaching, host_commands, lifecycle, vm_disks
 from linstor_helper.call import DiskCall, read_disk_call
 from linstor_helper.errors import CommandFailed, UsageError
 
@@ -52,7 +52,6 @@ def _bring_disks_back(context: Context, call: DiskCall) -> None:
         storage = context.storage_of(found.datastore_id(call.datastore_id))
         place = call.location._replace(path=path)
         with context.locks.hold(found.resource), context.undo() as undo:
-            reverting.require_content(storage, found.resource)
             context.log.warning(f"{found.resource} is not at {place} and is brought back")
             attachment = attach.connect(
                 storage, found.resource, place, undo, context.log.warning, shared=found.shareable
