@@ -163,7 +163,8 @@ def ensure_restored(
     finish: Callable[[], None] | None = None,
 ) -> None:
     """Makes sure that ``name`` is a complete copy of ``source`` as it was at a snapshot, on the nodes and in the pools
-    of that, in the resource group ``group``.  A new copy is removed by ``undo``.  ``grow_to``, ``adopt``, ``more`` and ``finish`` are those of ``ensure_clone``.
+    of that, in the resource group ``group``.  A new copy is removed by ``undo``; ``grow_to``, ``adopt``, ``more`` and
+    ``finish`` are those of ``ensure_clone``.
     """
 
     def restore() -> bool:
