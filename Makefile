@@ -7,7 +7,7 @@ export PYTHON
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
 # Tests wait as much as they work.
-WORKERS ?= $(shell expr 2 \* `nproc`)
+WORKERS ?= $(shell expr 3 \* `nproc`)
 
 # OpenNebula from packages, or self-contained below ONE_LOCATION
 REMOTES := $(DESTDIR)$(if $(ONE_LOCATION),$(ONE_LOCATION)/var,/var/lib/one)/remotes
@@ -43,7 +43,7 @@ bench: $(VENV)/.lab-installed
 	@$(IN_VENV) -m lab.bench
 
 test: lint type
-	$(IN_VENV) -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+	$(IN_VENV) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 check: lint type
 
