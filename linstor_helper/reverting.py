@@ -5,10 +5,10 @@
                     LINSTOR keeps all other snapshots (REST 1.25), and makes the volume anew under its name.  When that
                     fails in the middle, the volume is rolled back to the guard.
     by copies       where a snapshot is a copy: a guard copy of the present content, the volume goes, a copy of the
-                    snapshot gets its name, the guard copy goes.
+                    snapshot gets its name, or should that fail a copy of the guard; the guard copy goes.
 
-A run that was killed, or that LINSTOR failed, leaves its guard.  It stays until a revert has come to its end: it may be
-all that is left of the content before.
+A run that was killed leaves its guard, and so does one after which even that could not be given back.  It stays until a
+revert has come to its end: it may be all that is left of the content before.
 """
 
 from __future__ import annotations

@@ -11,10 +11,11 @@ import pytest
 from lab.cloud import Cloud
 from lab.controller.dying import STAGES
 from lab.controller.faults import CALL_AFTER
+from tests.actions.datastore.support import call as image_call
 from tests.actions.support import requests_of, resources
-from tests.actions.tm.disks import KINDS, resource_of
-from tests.actions.tm.support import CloudMaker, link_of
-from tests.e2e.disk_scenes import DIGESTS, revert
+from tests.actions.tm.disks import KINDS, grow, resource_of, save, snapshot
+from tests.actions.tm.support import CloudMaker, create, link_of, on_nodes, waiting
+from tests.e2e.disk_scenes import DIGESTS, revert, with_past
 from tests.e2e.kills import contents, readable
 from tests.e2e.outages import impatient
 
@@ -104,6 +105,57 @@ def _guards(cloud: Cloud, disk: str) -> list[str]:
 def _recover(cloud: Cloud) -> None:
     """The failures that were to come do not."""
     for node in cloud.cluster.nodes:
-        for operation in ("restore", "snapshot-delete", "clone"):
+        for operation in ("restore", "restore-refused", "snapshot-delete", "clone"):
             while cloud.cluster.satellites.take_failure(node, operation):
                 pass
+
+
+@pytest.mark.parametrize(
+    ("operation", "times", "why"),
+    [
+        ("restore", 2, "has lost its content in a revert"),
+        ("restore-refused", 4, "has no replica with a disk"),
+    ],
+)
+def test_nobody_uses_what_is_left(make_cloud: CloudMaker, operation: str, times: int, why: str) -> None:
+    """LINSTOR makes empty replicas, or would make one for the first who asks."""
+    cloud = make_cloud()
+    impatient(cloud, attach="2", LINSTOR_TIMEOUT="3")
+    image = with_past(cloud, copies=False)
+    image.target_snapshot = 0
+    fails(operation, nodes=2, times=times)(cloud, image.source)
+    failed = image_call(cloud, "snap_revert", image)
+    assert _guards(cloud, image.source)[0] in failed.user_error
+    left = on_nodes(cloud, image.source)
+    vm = waiting(cloud, image)
+    uses = {
+        "tm/ln": create(cloud, vm),
+        "tm/snap_create": snapshot(cloud, vm, "CREATE", 7),
+        "tm/resize": grow(cloud, vm, 40),
+        "tm/cpds": save(cloud, vm, "saved"),
+    }
+    for action, call in uses.items():
+        assert not call.ok, action
+    assert why in uses["tm/ln"].user_error
+    assert link_of(cloud, vm) is None
+    assert on_nodes(cloud, image.source) == left
+    _recover(cloud)
+    assert image_call(cloud, "snap_revert", image).ok
+    assert readable(cloud, image.source) == TARGET
+    assert create(cloud, vm).ok
+
+
+def test_what_is_given_back_is_not_what_was_lost_before(make_cloud: CloudMaker) -> None:
+    """A second revert that fails has rubbish to give back; the first guard stays, and is told."""
+    cloud = make_cloud()
+    impatient(cloud, attach="2", LINSTOR_TIMEOUT="3")
+    image = with_past(cloud, copies=False)
+    image.target_snapshot = 0
+    fails("restore", nodes=2, times=2)(cloud, image.source)
+    assert not image_call(cloud, "snap_revert", image).ok
+    truth = _guards(cloud, image.source)[0]
+    fails("restore", nodes=2)(cloud, image.source)
+    failed = image_call(cloud, "snap_revert", image)
+    assert truth in failed.user_error
+    assert truth in _guards(cloud, image.source)
+    assert not create(cloud, waiting(cloud, image)).ok
